@@ -1,0 +1,316 @@
+"""All that a plugin declares with: the contracts, the specs of components and the hook marker.
+
+Importing this module imports neither torch nor numpy; tensors are named for type checkers only. The operators
+of a plugin add `rethaw.ops` (tensor helpers) to this, and nothing else of rethaw.
+
+A plugin in three steps: a frozen dataclass of parameters, a class that follows one of the protocols below, and
+a hook that returns the spec which ties the two together.
+
+    @dataclass(frozen=True)
+    class Fade:
+        '''Fade towards black.
+
+        floor: the brightness that is left at full strength, in [0, 1].
+        '''
+        floor: Annotated[float, Ge(0), Le(1)] = 0.0
+
+    @hookimpl
+    def rethaw_degradations():
+        return [degradation("fade", Fade, target="my_package.ops:FadeOp", summary="Fade towards black.")]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = [
+    "Backbone", "Cond", "Conditioner", "Context", "Dataset", "Degradation", "Item", "Metric", "Observation",
+    "Prediction", "Prior", "Restore", "RethawError", "Rng", "SVD", "Sampler", "Spec", "State", "Step", "backbone",
+    "conditioner", "dataset", "degradation", "hookimpl", "metric", "prior", "sampler",
+]  # fmt: skip
+
+hookimpl = pluggy.HookimplMarker("rethaw")
+
+if TYPE_CHECKING:
+    State = Mapping[str, Tensor]
+    """Everything random about each image's degradation, batch first, drawn once and kept for the trajectory."""
+    Cond = Mapping[str, Tensor]
+    """What conditioners give a backbone: `vector` (B, D), `tokens` (B, L, D) with `tokens_mask`, `image` (B, C, H, W)."""
+    Rng = torch.Generator | Sequence[torch.Generator]
+    """One generator for the whole batch, or one for each image (then an image does not depend on its batch)."""
+else:
+    State = Cond = Mapping
+    Rng = Any
+
+
+class RethawError(Exception):
+    """A mistake that its user can mend: the message says what is wrong and where, `hint` how to mend it.
+
+    The command line prints both without a traceback and exits with code 2.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+# --- what samplers and restorers hand round ------------------------------------------------------------------
+
+
+class Prediction(NamedTuple):
+    """A restorer's answer R(x_t, t): the estimate of the clean image, (B, C, H, W)."""
+
+    x0: Tensor
+    log_var: Tensor | None = None
+
+
+class Step(NamedTuple):
+    """One station of a trajectory: the severity (B,), x_t, and the clean image that the restorer saw in it."""
+
+    t: Tensor
+    x: Tensor
+    x0_hat: Tensor
+
+
+class Observation(NamedTuple):
+    """A measurement y = D(x0, t, ξ) + noise, for samplers that stay consistent with it."""
+
+    y: Tensor
+    degradation: Degradation
+    t: Tensor
+    state: State
+    noise: float = 0.0
+
+
+class SVD(NamedTuple):
+    """Singular value decomposition of the linear part A = U diag(s) Vᵀ, as functions on batches of images."""
+
+    U: Any
+    Ut: Any
+    V: Any
+    Vt: Any
+    s: Tensor
+
+
+class Restore(Protocol):
+    """The restorer as samplers see it: conditioning and guidance are bound inside. x (B, C, H, W), t (B,)."""
+
+    def __call__(self, x: Tensor, t: Tensor) -> Prediction: ...
+
+
+# --- the contracts -------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Degradation(Protocol):
+    """D(x0, u, ξ): a clean image (B, C, H, W) and strengths u in [0, 1] of shape (B,) to the degraded image.
+
+    D(x0, 0, ξ) = x0. The result is a function of its arguments alone and takes one closed-form step for any u.
+    The host has already mapped severity t to strength u (span, schedule, levels) and the values to the declared range.
+
+    Optional methods, found by the host where a class has them:
+
+    - `infer(x_u, x0_hat, u, state) -> State`: the state that explains x_u, given the estimate x0_hat
+    - `prior(like, generator) -> (Tensor, State)`: a sample of the fully degraded x_1, and its state
+    - `coefficients(u) -> (α, σ)`, each (B,), where D = α x0 + σ z with state key "z"
+    - `adjoint(y, u, state) -> Tensor`: of the linear part
+    - `svd(like, u, state) -> SVD`: of the linear part
+    """
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        """Draws ξ for each image of `like`, whose shape, device and dtype alone may matter; {} if nothing is random."""
+        ...
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+        """Degrades; the same shape, dtype and device as x0, which is left untouched."""
+        ...
+
+
+class Backbone(Protocol):
+    """The bare network, an `nn.Module` built as `target(params, context)`.
+
+    Class attributes that the host reads: `accepts`, the condition keys it understands, and on the instance
+    `multiple`: the host pads H and W to a multiple of it (default 1).
+    """
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """x_t (B, in_channels, H, W) and t (B,) to (B, out_channels, H, W)."""
+        ...
+
+
+class Conditioner(Protocol):
+    """Turns one field of the dataset's items (a label, a caption, an image) into tensors for the backbone.
+
+    `widths` maps each condition key that it gives to its size (D of a vector, C of an image). An optional class
+    method `resolve(params, dataset) -> params` completes the parameters from the training data.
+    """
+
+    widths: Mapping[str, int]
+
+    def encode(self, values: Sequence[Any], device: torch.device, generator: Rng | None) -> Cond:
+        """One value an image to a condition of that batch size."""
+        ...
+
+    def null(self, like: Cond) -> Cond:
+        """The condition that says nothing, in the shape of `like`."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Walks severities t_N > … > t_0 = 0 from x at t_N to an image.
+
+    `state` is None where an image comes already degraded and nobody knows its ξ: the sampler infers it, or does
+    without. A sampler that cannot work with every degradation and state also has `check(degradation, state) -> str | None`:
+    what is missing, in words, asked before the first network call.
+    """
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        """(N+1,) or (N+1, B), from `start` to 0."""
+        ...
+
+    def trajectory(
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
+        """N+1 steps, x_t with R(x_t) each; the last is (0, x, x)."""
+        ...
+
+
+class Item(TypedDict, total=False):
+    """One example: `image` (C, H, W) in [-1, 1], where it is from, and what conditioners may ask for."""
+
+    image: Tensor
+    path: str
+    label: str
+    caption: str
+
+
+class Dataset(Protocol):
+    """Clean images. `classes` (class names, perhaps none) and `skipped` (files left out, with reasons) are optional."""
+
+    def __len__(self) -> int: ...
+
+    def item(self, index: int, generator: torch.Generator) -> Item:
+        """Example `index`; all that is random about it (a crop, a flip) comes from the generator."""
+        ...
+
+
+class Metric(Protocol):
+    """Compares restored with clean images; `higher_is_better` says which way is up."""
+
+    higher_is_better: bool
+
+    def update(self, restored: Tensor, clean: Tensor) -> None:
+        """Takes in a batch, both (B, C, H, W) in [-1, 1]."""
+        ...
+
+    def compute(self) -> float: ...
+
+
+class Prior(Protocol):
+    """A distribution over fully degraded images x_1, fitted in training and stored in the run."""
+
+    def fit(self, batches: Iterator[Tensor]) -> Mapping[str, Tensor]:
+        """Degraded training images, (B, C, H, W) each, to the tensors that describe them."""
+        ...
+
+    def sample(self, fitted: Mapping[str, Tensor], like: Tensor, generator: Rng) -> Tensor:
+        """Draws as many x_1 as `like` has images, in its shape, dtype and device."""
+        ...
+
+
+# --- specs: how a plugin says what it has --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a backbone is built for: channels in and out, and the size of each condition that it will be given."""
+
+    in_channels: int
+    out_channels: int
+    cond: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One component of a plugin. `target` ("module:attribute") is imported only when the component is built."""
+
+    kind: str
+    name: str
+    params: type
+    target: str
+    summary: str
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def degradation(
+    name: str,
+    params: type,
+    *,
+    target: str,
+    summary: str,
+    linear: bool = False,
+    continuous: bool = True,
+    gaussian: bool = False,
+    t_min: float = 0.0,
+    channels: int | None = None,
+    range: tuple[float, float] = (-1.0, 1.0),
+) -> Spec:
+    """Declares a degradation, built as `target(params)`.
+
+    linear: affine in x0; adjoint and svd then describe D - D(0). continuous: no jump in u. gaussian: D = α x0 + σ z
+    with z ~ N(0, I). t_min: the least severity at which a restorer is asked. channels: works on that many only.
+    range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts.
+    """
+    traits = {"linear": linear, "continuous": continuous, "gaussian": gaussian, "t_min": t_min,
+              "channels": channels, "range": range}  # fmt: skip
+    return Spec("degradation", name, params, target, summary, traits)
+
+
+def backbone(name: str, params: type, *, target: str, summary: str, accepts: tuple[str, ...] = ()) -> Spec:
+    """Declares a backbone, built as `target(params, context)`; accepts: the condition keys it understands."""
+    return Spec("backbone", name, params, target, summary, {"accepts": accepts})
+
+
+def conditioner(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a conditioner, built as `target(params)`."""
+    return Spec("conditioner", name, params, target, summary)
+
+
+def sampler(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a sampler, built as `target(params)`."""
+    return Spec("sampler", name, params, target, summary)
+
+
+def dataset(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a dataset, built as `target(params)`."""
+    return Spec("dataset", name, params, target, summary)
+
+
+def metric(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a metric, built as `target(params)`."""
+    return Spec("metric", name, params, target, summary)
+
+
+def prior(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a generation prior, built as `target(params)`."""
+    return Spec("prior", name, params, target, summary)

@@ -1,0 +1,1 @@
+"""The components that need only torch. They register through the same hooks as everybody else's."""

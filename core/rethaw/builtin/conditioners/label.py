@@ -1,0 +1,43 @@
+"""Class labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from rethaw.api import Cond, Dataset, RethawError, Rng
+from rethaw.builtin.params import Label as Params
+
+
+class Label:
+    """A label as a one-hot `vector` (B, classes); the null condition is all zeros."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.index = {name: i for i, name in enumerate(params.classes)}
+        self.widths = {"vector": len(params.classes)}
+
+    @classmethod
+    def resolve(cls, params: Params, dataset: Dataset) -> Params:
+        """Takes the classes from the training data where the YAML names none."""
+        found = tuple(getattr(dataset, "classes", ()))
+        if not params.classes and not found:
+            raise RethawError("the training data has no labels", "core.folder takes them from the names of sub-folders.")
+        unknown = set(found) - set(params.classes or found)
+        if unknown:
+            raise RethawError(f"the training data has labels that `classes` lacks: {', '.join(sorted(unknown))}")
+        return replace(params, classes=params.classes or found)
+
+    def encode(self, values: Sequence[Any], device: torch.device, generator: Rng | None) -> Cond:
+        unknown = sorted({str(value) for value in values} - set(self.index))
+        if unknown:
+            raise RethawError(f"unknown label {', '.join(unknown)}", f"The labels are: {', '.join(self.index)}.")
+        at = torch.tensor([self.index[str(value)] for value in values], device=device)
+        return {"vector": torch.nn.functional.one_hot(at, len(self.index)).float()}
+
+    def null(self, like: Cond) -> Cond:
+        return {key: torch.zeros_like(value) for key, value in like.items()}
+

@@ -1,0 +1,53 @@
+"""The images below a folder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from rethaw.api import Item, RethawError
+from rethaw.builtin.params import Folder as Params
+from rethaw.ops import find_images, read_image
+
+
+class Folder:
+    """Squares cut from every image below a folder; files that cannot be read are skipped and listed in `skipped`."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.files = find_images([params.path])
+        self.labels = [file.relative_to(params.path).parts[0] if file.parent != params.path else None for file in self.files]
+        self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
+        self.skipped: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def item(self, index: int, generator: Generator) -> Item:
+        """The image of that index, or the next one that can be read."""
+        for offset in range(len(self.files)):
+            at = (index + offset) % len(self.files)
+            path = str(self.files[at])
+            if path in self.skipped:
+                continue
+            try:
+                image = self.cut(read_image(self.files[at], self.params.channels).pixels, generator)
+            except RethawError as error:
+                self.skipped[path] = error.message
+                continue
+            label = self.labels[at]
+            return {"image": image, "path": path, **({"label": label} if label else {})}
+        raise RethawError(f"none of the {len(self.files)} images below {self.params.path} can be read",
+                          "; ".join(list(self.skipped.values())[:3]))  # fmt: skip
+
+    def cut(self, image: Tensor, generator: Generator) -> Tensor:
+        """A random square of the image, (C, size, size)."""
+        size, shorter = self.params.size, min(image.shape[-2:])
+        if shorter < size or (self.params.crop == "resize" and shorter != size):
+            shape = [max(size, round(n * size / shorter)) for n in image.shape[-2:]]
+            image = F.interpolate(image[None], shape, mode="bicubic", antialias=True)[0].clamp(-1, 1)
+        top, left, mirror = torch.rand(3, generator=generator).tolist()
+        y, x = int(top * (image.shape[-2] - size + 1)), int(left * (image.shape[-1] - size + 1))
+        square = image[:, y : y + size, x : x + size]
+        return square.flip(-1).contiguous() if self.params.flip and mirror < 0.5 else square.contiguous()

@@ -1,0 +1,72 @@
+"""Gaussian noise: the degradation that makes cold diffusion hot."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Rng, State
+from rethaw.builtin.params import GaussianNoise as Params
+from rethaw.ops import per_image, randn
+
+COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17
+BETA_FIRST, BETA_LAST = 1e-4, 0.02  # at 1000 levels: DDPM, section 4
+BETA_MAX = 0.999  # 2102.09672, section 3.2
+
+
+class GaussianNoise:
+    """D(x0, u, z) = √ᾱ(u) x0 + √(1-ᾱ(u)) z with z ~ N(0, I), state {"z": (B, C, H, W)} (DDPM, eq. 4)."""
+
+    gaussian = True
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.table = None if params.levels is None else published_table(params.alpha_bar, params.levels)
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        return {"z": randn(like, generator)}
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+        α, σ = self.coefficients(u)
+        return torch.addcmul(x0 * per_image(α, x0), state["z"], per_image(σ, x0))
+
+    def infer(self, x_u: Tensor, x0_hat: Tensor, u: Tensor, state: State) -> State:
+        """z = (x_u - α x0) / σ; where σ = 0 nothing can be told, and z is 0."""
+        α, σ = self.coefficients(u)
+        scale = torch.where(σ > 0, 1 / σ.clamp_min(1e-12), 0.0)
+        return {"z": (x_u - per_image(α, x_u) * x0_hat) * per_image(scale, x_u)}
+
+    def prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
+        z = randn(like, generator)
+        one = torch.ones(like.shape[0], device=like.device, dtype=like.dtype)
+        return self.degrade(torch.zeros_like(like), one, {"z": z}), {"z": z}
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return y * per_image(self.coefficients(u)[0], y)
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ and √(1-ᾱ), each (B,)."""
+        if self.table is not None:
+            at = (u * self.params.levels).round().long()  # type: ignore[operator]
+            ᾱ = self.table.to(u.device, u.dtype)[at]
+        elif self.params.alpha_bar == "cosine":
+            s = COSINE_OFFSET
+            ᾱ = (torch.cos((u + s) / (1 + s) * (math.pi / 2)) / math.cos(s / (1 + s) * math.pi / 2)).square()
+        else:
+            first, last = BETA_FIRST * 1000, BETA_LAST * 1000
+            ᾱ = torch.exp(-(first * u + (last - first) * u.square() / 2))
+        ᾱ = torch.where(u == 0, 1.0, ᾱ)  # exactly, so that D(x0, 0) = x0
+        return ᾱ.sqrt(), (1 - ᾱ).clamp_min(0).sqrt()
+
+
+def published_table(alpha_bar: str, levels: int) -> Tensor:
+    """ᾱ at t = 0 and at each of the published levels, (levels + 1,) in float64."""
+    if alpha_bar == "linear":
+        β = torch.linspace(BETA_FIRST, BETA_LAST, levels, dtype=torch.float64)
+    else:
+        at = torch.arange(levels + 1, dtype=torch.float64) / levels
+        f = torch.cos((at + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).square()
+        β = (1 - f[1:] / f[:-1]).clamp_max(BETA_MAX)
+    return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - β, 0)])

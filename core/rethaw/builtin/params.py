@@ -1,0 +1,169 @@
+"""The parameters of the built-in components: frozen dataclasses that validate and document without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+Unit = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Variance-preserving Gaussian noise, √ᾱ x0 + √(1-ᾱ) z, as in DDPM (2006.11239).
+
+    alpha_bar: cosine (2102.09672) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels, continued).
+    levels: with it, ᾱ is the published discrete table of that length, exactly.
+    """
+
+    alpha_bar: Literal["cosine", "linear"] = "cosine"
+    levels: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Hides a part of each image: x0·(1 - u·m) on [0, 1], with m the state "mask", 1 where hidden.
+
+    shape: bump (a Gaussian bump at a random place), box (a rectangle at a random place) or half (a random half).
+    size: width of the bump or side of the box, as a part of the image's shorter side.
+    """
+
+    shape: Literal["bump", "box", "half"] = "box"
+    size: Annotated[float, Gt(0), Le(1)] = 0.4
+
+
+@dataclass(frozen=True)
+class Desaturate:
+    """Fades colours towards grey: (1 - u·amount)·x0 + u·amount·grey.
+
+    amount: of the colour that is gone at full strength.
+    weights: grey is the mean of the channels, or luma (Rec. 601).
+    """
+
+    amount: Unit = 1.0
+    weights: Literal["mean", "luma"] = "mean"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Degrades each image by one of several degradations, drawn at random.
+
+    of: the members, a list of degradations.
+    weights: how often each is drawn; by default all alike.
+    """
+
+    of: tuple[Any, ...] = ()
+    weights: tuple[Annotated[float, Gt(0)], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Direct:
+    """One call of the restorer at the severity of the input: x̂0 = R(x_t, t)."""
+
+
+@dataclass(frozen=True)
+class Naive:
+    """Restores and degrades a little less in turn, Algorithm 1 of Cold Diffusion: x_s = D(R(x_t, t), s).
+
+    steps: of the walk from the severity of the input to 0.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Cold sampling, Algorithm 2 of Cold Diffusion (2208.09392): x_s = x_t - D(x̂0, t) + D(x̂0, s).
+
+    steps: of the walk from the severity of the input to 0.
+    state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20
+    state: Literal["fixed", "inferred"] = "fixed"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images below a folder; the names of sub-folders are their labels.
+
+    path: the folder; it is searched to any depth.
+    size: side of the square that is cut out of each image, in pixels.
+    crop: resize scales the shorter side to `size` first; random cuts from the image as it is.
+    flip: mirrors half of the images.
+    channels: 3 for colour, 1 for grey.
+    """
+
+    path: Path
+    size: Annotated[int, Ge(1)] = 64
+    crop: Literal["resize", "random"] = "resize"
+    flip: bool = True
+    channels: Literal[1, 3] = 3
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Random crops of the photographs that come with scikit-image; `astronaut` and `chelsea` are held out.
+
+    size: side of the square crops, in pixels.
+    scale: the photographs are shrunk by a random factor between this and 1 before cropping.
+    turn: mirrors the crops and turns them by quarters.
+    """
+
+    size: Annotated[int, Ge(8), Le(256)] = 64
+    scale: Annotated[float, Gt(0), Le(1)] = 0.5
+    turn: bool = True
+
+
+@dataclass(frozen=True)
+class Label:
+    """The class of an image as a one-hot vector.
+
+    field: of the dataset's items.
+    classes: the names, in order; by default all that the training data has.
+    """
+
+    field: str = "label"
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A Gaussian mixture on small thumbnails of x_1, made as large as the image again, with a little noise.
+
+    components: of the mixture.
+    size: side of the thumbnails; 1 is one mean colour, as the paper takes for blur.
+    noise: standard deviation of white noise on x_1, which breaks its symmetry.
+    """
+
+    components: Annotated[int, Ge(1)] = 1
+    size: Annotated[int, Ge(1), Le(16)] = 1
+    noise: Annotated[float, Ge(0)] = 0.002
+
+
+@dataclass(frozen=True)
+class Psnr:
+    """Peak signal-to-noise ratio in dB: the mean over images of 10 log10(1 / MSE), pixels in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Ssim:
+    """Structural similarity (Wang 2004) with an 11-pixel Gaussian window, pixels in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Rmse:
+    """Root of the mean squared error over all images, pixels in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class UNet:
+    """A compact U-Net.
+
+    width: channels at full resolution.
+    """
+
+    width: Annotated[int, Ge(8)] = 32

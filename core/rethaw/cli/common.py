@@ -1,0 +1,121 @@
+"""What the commands share: the console, progress bars, and small parsers of options."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rethaw.api import RethawError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.progress import Progress
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="[KEY=VALUE]...")]  # fmt: skip
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")]
+Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's).")]
+SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sampler by name, such as core.direct (default: the pipeline's).")]  # fmt: skip
+Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).")]
+Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
+Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat.")]
+
+
+def load_run(run: str, device: str | None) -> Pipeline:
+    """A trained pipeline, with a bad device told clearly."""
+    from rethaw.engine.pipeline import Pipeline
+
+    try:
+        return Pipeline.load(run, device=device)
+    except (RuntimeError, AssertionError) as error:
+        if device is None:
+            raise
+        raise RethawError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:
+    """KEY=VALUE words as a dict."""
+    for word in words or ():
+        if "=" not in word:
+            raise RethawError(f"{option} takes KEY=VALUE, not {word!r}")
+    return dict(word.split("=", 1) for word in words or ())
+
+
+def conditions(words: Sequence[str] | None, count: int) -> dict[str, list[str]] | None:
+    """--cond words as values by field, the same for each image."""
+    return {key: [value] * count for key, value in pairs(words, "--cond").items()} or None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON in one step."""
+    from rethaw.engine.run import write_text
+
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """One line to standard output; paths and brackets are printed as they are."""
+    out.print(escape(text))
+
+
+def warn(text: str) -> None:
+    err.print(f"[yellow]note:[/] {escape(text)}")
+
+
+@contextlib.contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar with the time left; the function it gives takes how many are done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(escape(what), total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with loss, rate and the time left; on a pipe, a line now and then instead."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    if not err.is_terminal:
+        yield lambda p: print_line(p) if p.step % max(1, steps // 20) == 0 else None
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
+               TextColumn("{task.fields[rate]} images/s"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    with Bar(*columns, console=err) as progress:
+        task = progress.add_task("", total=steps, loss="…", rate="…")
+        yield lambda p: progress.update(task, completed=p.step, loss=f"{p.loss:.4f}", rate=f"{p.rate:.1f}")
+
+
+def print_line(p: Progress) -> None:
+    err.print(f"step {p.step}/{p.steps}  loss {p.loss:.4f}  {p.rate:.1f} images/s")
+
+
+class Film:
+    """Stations of one image's trajectory, kept for a strip or an animation: at most `most`, evenly spread."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.every, self.seen = most, 1, 0
+        self.frames: list[tuple[float, Tensor, Tensor]] = []
+
+    def add(self, t: float, x: Tensor, x0_hat: Tensor) -> None:
+        """Takes in a station; when there are too many, drops every other one from then on."""
+        if self.seen % self.every == 0:
+            self.frames.append((t, x.cpu(), x0_hat.cpu()))
+        if len(self.frames) > self.most:
+            self.frames, self.every = self.frames[::2], self.every * 2
+        self.seen += 1

@@ -1,0 +1,73 @@
+"""`rethaw`: the commands, and how their errors are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from rethaw import __version__
+from rethaw.api import RethawError
+from rethaw.cli import degrade, demo, evaluate, generate, plugins, recipes, restore, schema, train, validate
+from rethaw.cli.common import err
+
+app = typer.Typer(
+    name="rethaw",
+    help="rethaw inverts image degradations: train a restorer for anything, restore and generate images with it.\n\n"
+    "Start with: [bold]rethaw demo[/], then [bold]rethaw recipes[/] and [bold]rethaw plugins list[/].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command("train")(train.train)
+app.command("restore")(restore.restore)
+app.command("generate")(generate.generate)
+app.command("degrade")(degrade.degrade)
+app.command("evaluate")(evaluate.evaluate)
+app.command("validate")(validate.validate)
+app.command("recipes")(recipes.recipes)
+app.add_typer(plugins.app, name="plugins")
+app.command("schema")(schema.schema)
+app.command("demo")(demo.demo)
+
+
+def show_version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")] = False,
+    block: Annotated[list[str] | None, typer.Option(help="A plugin (namespace or distribution) to keep out.")] = None,
+) -> None:
+    """Options of every command."""
+    if block:
+        os.environ["RETHAW_BLOCK"] = ",".join([*filter(None, [os.environ.get("RETHAW_BLOCK")]), *block])
+
+
+def main() -> None:
+    """Runs a command; a mistake of the user is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except RethawError as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception as error:
+        if os.environ.get("RETHAW_TRACEBACK"):
+            raise
+        err.print(f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))}\n  This is not a mistake of yours but a "
+                  "defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where.")  # fmt: skip
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

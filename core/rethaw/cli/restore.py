@@ -1,0 +1,150 @@
+"""`rethaw restore`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rethaw.api import RethawError
+from rethaw.cli.common import (
+    Conditions, Device, Film, SamplerName, Seed, Severity, Steps, bar, conditions, load_run, pairs, say, warn, write_json,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rethaw.engine.pipeline import Pipeline
+    from rethaw.images import Picture
+
+STATIONS, FRAMES = 5, 40
+
+
+def restore(
+    run: Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
+    to: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("restored"),
+    sampler: SamplerName = None,
+    steps: Steps = None,
+    severity: Severity = 1.0,
+    degrade: Annotated[bool, typer.Option("--degrade", help="The images are clean: degrade them first.")] = False,
+    state: Annotated[list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")] = None,
+    cond: Conditions = None,
+    animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
+    seed: Seed = None,
+    device: Device = None,
+) -> None:
+    """Restore images that are degraded already (or, with --degrade, clean ones that it degrades first).
+
+    Writes NAME.png in the file's own size, colours and depth, NAME-strip.png (the way there) and report.json.
+
+    [bold]Examples[/]
+
+        rethaw restore runs/deblur blurred.png --severity 0.5
+
+        rethaw restore runs/deblur photos/ --degrade --sampler core.naive --steps 50 --animate
+
+        rethaw restore runs/inpaint holed.png --state mask=mask.png
+    """
+    from rethaw.images import find_images
+
+    files = find_images(images)
+    pipeline = load_run(run, device)
+    job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
+    report, failed = [], []
+    with bar("restoring", len(files)) as done:
+        for i, (file, name) in enumerate(zip(files, unique_names(files), strict=True)):
+            try:
+                report.append(job.run(file, name))
+            except RethawError as error:
+                if len(files) == 1 or not error.message.startswith(("cannot read", str(file))):
+                    raise
+                failed.append({"file": str(file), "error": error.message})
+                warn(error.message)
+            done(i + 1)
+    write_json(to / "report.json", {"run": run, "severity": severity, "images": report, "failed": failed})
+    say(f"restored {len(report)} image{'s' * (len(report) != 1)} in {to}" + (f", {len(failed)} could not be read" if failed else ""))
+    if failed:
+        raise typer.Exit(2)
+
+
+def unique_names(files: list[Path]) -> list[str]:
+    """The files' stems, numbered where two are the same."""
+    seen: dict[str, int] = {}
+    names = []
+    for file in files:
+        seen[file.stem] = seen.get(file.stem, 0) + 1
+        names.append(file.stem if seen[file.stem] == 1 else f"{file.stem}-{seen[file.stem]}")
+    return names
+
+
+class Job:
+    """Restores one file at a time with the same settings."""
+
+    def __init__(
+        self, pipeline: Pipeline, to: Path, severity: float, sampler: str | None, steps: int | None, seed: int | None,
+        degrade: bool, state: dict[str, str], cond: list[str] | None, animate: bool,
+    ) -> None:  # fmt: skip
+        self.pipeline, self.to, self.severity, self.degrade, self.animate = pipeline, to, severity, degrade, animate
+        self.options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": conditions(cond, 1)}
+        self.seed = pipeline.config.seed if seed is None else seed
+        self.state_files = state
+
+    def run(self, file: Path, name: str) -> dict[str, Any]:
+        """Restores a file and writes all about it; its row of the report."""
+        from rethaw.engine import pictures
+        from rethaw.images import read_image, write_image
+
+        picture = read_image(file, self.pipeline.config.restorer.channels)
+        for note in picture.notes:
+            warn(f"{file}: {note}")
+        began = time.perf_counter()
+        x, state, row = self.input(picture, name)
+        film, final = self.walk(x, state, name)
+        write_image(self.to / f"{name}.png", final, like=picture)
+        strip = [x[0].cpu(), *(frame[2] for frame in film[:-1]), final]
+        labels = ["input", *(f"x̂0, t = {frame[0]:.2f}" for frame in film[:-1]), "restored"]
+        pictures.save(pictures.strip(strip, labels, title=file.name), self.to / f"{name}-strip.png")
+        return {"file": str(file), "restored": f"{name}.png", **row, "seconds": round(time.perf_counter() - began, 3)}
+
+    def input(self, picture: Picture, name: str) -> tuple[Tensor, Any, dict[str, Any]]:
+        """The degraded image (1, C, H, W), its state as far as it is known, and what the report says of it."""
+        from rethaw.images import write_image
+
+        x = picture.pixels[None].to(self.pipeline.device)
+        if not self.degrade:
+            return x, self.given_state(x), {}
+        x_t, state = self.pipeline.degrade(x, self.severity, self.seed)
+        write_image(self.to / f"{name}-degraded.png", x_t[0].cpu(), like=picture)
+        return x_t, self.pipeline.known(state), {"degraded": f"{name}-degraded.png"}
+
+    def given_state(self, x: Tensor) -> dict[str, Tensor] | None:
+        """The state that the user gives by file; None without one."""
+        from rethaw.images import read_image
+
+        found = {}
+        for key, file in self.state_files.items():
+            values = (read_image(Path(file), 1).pixels[None].to(x) + 1) / 2
+            if values.shape[-2:] != x.shape[-2:]:
+                raise RethawError(f"--state {key}: {file} is {values.shape[-1]}×{values.shape[-2]} pixels, "
+                                  f"the image {x.shape[-1]}×{x.shape[-2]}")  # fmt: skip
+            found[key] = values
+        return found or None
+
+    def walk(self, x: Tensor, state: Any, name: str) -> tuple[list[Any], Tensor]:
+        """The stations of the trajectory that are shown, and the restored image (C, H, W)."""
+        from rethaw.engine import pictures
+        from rethaw.ops import generators
+
+        film, frames = Film(STATIONS), Film(FRAMES)
+        for step in self.pipeline.trajectory(x, self.severity, state=state, generator=generators(self.seed, 1), **self.options):
+            film.add(float(step.t[0]), step.x[0], step.x0_hat[0])
+            if self.animate:
+                frames.add(float(step.t[0]), step.x[0], step.x0_hat[0])
+        final = step.x[0].cpu()
+        if self.animate:
+            moving = [frame[1] for frame in frames.frames] + [final]
+            pictures.save_animation(moving, self.to / f"{name}.gif")
+        return film.frames, final

@@ -1,0 +1,68 @@
+"""`rethaw train`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rethaw.api import RethawError
+from rethaw.cli.common import Device, Overrides, say, training_bar, warn
+
+
+def train(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, a recipe, or a run folder to resume.")],
+    overrides: Overrides = None,
+    to: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder (default: runs/NAME).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted training.")] = False,
+    device: Device = None,
+) -> None:
+    """Train a restorer; Ctrl-C saves, and --resume goes on in the same weights as if never stopped.
+
+    [bold]Examples[/]
+
+        rethaw train deblur data.path=photos/ train.steps=2000
+
+        rethaw train my.yaml --out runs/mine
+
+        rethaw train runs/mine --resume
+    """
+    from rethaw.config import load_config
+
+    folder = to or run_folder(pipeline, resume)
+    config, registry = load_config(pipeline, overrides or ())  # every mistake in the YAML is told before torch loads
+    checkpoint = folder / "checkpoint.pt"
+    if resume and not checkpoint.is_file():
+        raise RethawError(f"{folder} has no checkpoint to resume from", "Leave --resume out to start a training there.")
+    if not resume and checkpoint.exists():
+        raise RethawError(f"{folder} already holds a training", "Add --resume to go on with it, or choose another --out.")
+
+    from rethaw.engine.pipeline import Pipeline
+
+    made = Pipeline(config, registry, device=device)
+    with training_bar(config.train.steps) as watch:
+        outcome = made.train(folder, resume=resume, watch=watch)
+    for path, reason in sorted(getattr(made.data, "skipped", {}).items()):
+        warn(f"skipped {path}: {reason}")
+    if not outcome.finished:
+        say(f"stopped at step {outcome.step} of {config.train.steps}; everything is saved in {folder}")
+        say(f"go on with: rethaw train {shlex.quote(str(folder))} --resume")
+        raise typer.Exit(130)
+    say(f"trained {outcome.step} steps in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}: {folder}")
+    say(f"look at {folder / 'preview.png'} and {folder / 'loss.png'}, then: rethaw restore {shlex.quote(str(folder))} IMAGE")
+
+
+def run_folder(pipeline: str, resume: bool) -> Path:
+    """A run folder given as the pipeline, or the first free runs/NAME."""
+    if (Path(pipeline) / "resolved.yaml").is_file():
+        if not resume:
+            raise RethawError(f"{pipeline} is a run folder", "Add --resume to go on with it, or --out for a new training.")
+        return Path(pipeline)
+    name = Path(pipeline).stem
+    folder, count = Path("runs") / name, 1
+    while not resume and folder.exists():
+        count += 1
+        folder = Path("runs") / f"{name}-{count}"
+    return folder

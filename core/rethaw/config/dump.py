@@ -1,0 +1,49 @@
+"""A Config back to YAML: every component by its full name, every parameter spelt out."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rethaw.config.model import KEYS, LISTS, SECTIONS, SINGLE, Component, Config
+
+
+def dump_config(config: Config) -> str:
+    """YAML that loads to the same Config, on any machine that has the same plugins."""
+    tree: dict[str, Any] = {}
+    for key in KEYS:
+        value = getattr(config, key, None)
+        if key == "degradation" and not config.composed:
+            tree[key] = component_tree(config.degradation[0])
+        elif key in LISTS and value:
+            tree[key] = [component_tree(item) for item in value]
+        elif key in SINGLE and value:
+            tree[key] = component_tree(value)
+        elif key in SECTIONS and value:
+            tree[key] = plain(value)
+        elif key in ("version", "seed"):
+            tree[key] = value
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def component_tree(component: Component) -> dict[str, Any]:
+    """`{id, use, …}` with host keys that are not at their defaults."""
+    default = type(component.host)()
+    host = {k: v for k, v in plain(component.host).items() if v != plain(default)[k] and k != "id"}
+    params = {k: v for k, v in plain(component.params).items() if k != "of"}
+    of = {"of": [component_tree(member) for member in component.of]} if component.of else {}
+    return {"id": component.id, "use": component.use, **params, **of, **host}
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and paths as what YAML knows; paths become absolute."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return str(value.absolute()) if isinstance(value, Path) else value

@@ -1,0 +1,217 @@
+"""What a pipeline YAML may say, as frozen dataclasses. Each docstring explains its keys, and the docs are held to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from rethaw.plugins import Policy
+
+UnitInterval = Annotated[float, Ge(0), Le(1)]
+Knot = tuple[UnitInterval, UnitInterval]
+
+
+@dataclass(frozen=True)
+class DegradationHost:
+    """Keys that every degradation takes beside its own.
+
+    id: names the item for overrides and states; by default the last part of its component's name.
+    span: [a, b], the part of t in which its strength u goes from 0 to 1 (full strength after b).
+    schedule: the warp from t to u: linear, cosine, exponential, or knots [[t, u], …] from [0, 0] on.
+    levels: u takes that many values, as published discrete degradations do; level i is t = (i+1)/levels.
+    """
+
+    id: str | None = None
+    span: Knot = (0.0, 1.0)
+    schedule: Literal["linear", "cosine", "exponential"] | Annotated[tuple[Knot, ...], MinLen(2)] = "linear"
+    levels: Annotated[int, Ge(1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.span[0] >= self.span[1]:
+            raise ValueError(f"span is [a, b] with a < b, not {list(self.span)}")
+        if not isinstance(self.schedule, str):
+            ts, us = zip(*self.schedule, strict=True)
+            if ts[0] != 0 or us[0] != 0 or ts[-1] != 1 or any(b <= a for a, b in zip(ts, ts[1:], strict=False)):
+                raise ValueError("the knots of a schedule go from [0, 0] to [1, u] with t increasing")
+            if any(b < a for a, b in zip(us, us[1:], strict=False)):
+                raise ValueError("the u of a schedule's knots must not fall")
+
+
+@dataclass(frozen=True)
+class ConditionerHost:
+    """Keys that every conditioner takes beside its own.
+
+    id: names the item for overrides; by default the last part of its component's name.
+    drop: how often training replaces the condition by the null one, which guidance needs.
+    """
+
+    id: str | None = None
+    drop: UnitInterval = 0.1
+
+
+@dataclass(frozen=True)
+class PlainHost:
+    """Keys that every other component takes beside its own.
+
+    id: names the item for overrides; by default the last part of its component's name.
+    """
+
+    id: str | None = None
+
+
+HOSTS: dict[str, type] = {"degradation": DegradationHost, "conditioner": ConditionerHost}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component as a YAML names it: full name, validated parameters, host keys, and nested components (`of`)."""
+
+    kind: str
+    use: str
+    params: Any
+    host: Any
+    of: tuple[Component, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id given, or the last part of the component's name."""
+        return self.host.id or self.use.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How exactly degraded images are known; training, `--degrade` and evaluation all degrade this way.
+
+    bits: 8 or 16 where they come as files of that depth; null for floating-point values.
+    noise: standard deviation of white noise on them, on the scale of images in [-1, 1].
+    """
+
+    bits: Literal[8, 16] | None = None
+    noise: Annotated[float, Ge(0)] = 0.0
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """How the backbone's output is read as an estimate of the clean image.
+
+    prediction: x0 (the network gives the clean image) or residual (it gives x0 - x_t).
+    clip: clips the estimate to [-1, 1] when sampling.
+    channels: of the images: 3 for colour, 1 for grey.
+    tile: images with a longer side than this are restored in overlapping tiles of this size, in pixels; 0 never tiles.
+    """
+
+    prediction: Literal["x0", "residual"] = "x0"
+    clip: bool = True
+    channels: Annotated[int, Ge(1), Le(4)] = 3
+    tile: Annotated[int, Ge(0)] = 512
+
+    def __post_init__(self) -> None:
+        if 0 < self.tile < 64:
+            raise ValueError("tile is 0 or at least 64 pixels")
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance: R_null + scale·(R_cond - R_null), at twice the batch.
+
+    scale: 1 is plain conditioning, 0 none; more follows the condition more strictly.
+    """
+
+    scale: Annotated[float, Ge(0)] = 1.0
+
+
+@dataclass(frozen=True)
+class Train:
+    """The training loop.
+
+    steps: optimizer steps in all.
+    batch_size: images a step and process.
+    lr: the highest learning rate of AdamW.
+    lr_schedule: constant, or cosine down to 0 at the last step.
+    warmup: steps over which the learning rate rises from 0.
+    weight_decay: of AdamW.
+    loss: l1 or l2 between the estimate and the clean image.
+    ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
+    precision: fp32, bf16 or fp16 (mixed).
+    clip_grad: largest norm of the gradient; 0 does not clip.
+    accumulate: batches whose gradients make one step.
+    checkpoint_every: steps between checkpoints.
+    workers: processes that load images; 0 loads in the training process.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20_000
+    batch_size: Annotated[int, Ge(1)] = 32
+    lr: Annotated[float, Gt(0)] = 2e-4
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: Annotated[int, Ge(0)] = 100
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    loss: Literal["l1", "l2"] = "l1"
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.995
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    clip_grad: Annotated[float, Ge(0)] = 1.0
+    accumulate: Annotated[int, Ge(1)] = 1
+    checkpoint_every: Annotated[int, Ge(1)] = 1000
+    workers: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole pipeline.
+
+    version: of this format; 1.
+    extends: a YAML file beside this one, or a recipe, that this one is laid over.
+    plugins: which plugins may load: block, allow, require.
+    data: the dataset to train on.
+    degradation: one degradation, or a list that is applied in order.
+    observation: how exactly degraded images are known.
+    backbone: the network.
+    restorer: how the network's output is read.
+    conditioner: what else the network is given, a list.
+    guidance: classifier-free guidance when sampling.
+    sampler: the default sampler.
+    prior: the distribution of x_1 that generation starts from, where the degradation has none of its own.
+    metrics: what `rethaw evaluate` measures, a list.
+    seed: of everything random.
+    train: the training loop.
+    """
+
+    version: Literal[1]
+    degradation: tuple[Component, ...]
+    composed: bool
+    backbone: Component
+    sampler: Component
+    data: Component | None = None
+    observation: Observation = field(default_factory=Observation)
+    restorer: Restorer = field(default_factory=Restorer)
+    conditioner: tuple[Component, ...] = ()
+    guidance: Guidance | None = None
+    prior: Component | None = None
+    metrics: tuple[Component, ...] = ()
+    seed: int = 0
+    train: Train = field(default_factory=Train)
+    plugins: Policy = field(default_factory=Policy)
+
+
+SECTIONS: dict[str, type] = {
+    "plugins": Policy, "observation": Observation, "restorer": Restorer, "guidance": Guidance, "train": Train,
+}  # fmt: skip
+"""Keys with a fixed set of keys of their own."""
+
+SINGLE: dict[str, str] = {"data": "dataset", "backbone": "backbone", "sampler": "sampler", "prior": "prior"}
+"""Keys that name one component, and its kind."""
+
+LISTS: dict[str, str] = {"degradation": "degradation", "conditioner": "conditioner", "metrics": "metric"}
+"""Keys that name one component or a list, and their kind."""
+
+DEFAULTS: dict[str, Any] = {
+    "backbone": {"use": "core.unet"},
+    "sampler": {"use": "core.cold"},
+    "prior": {"use": "core.mixture"},
+    "metrics": [{"use": "core.psnr"}, {"use": "core.ssim"}, {"use": "core.rmse"}],
+}
+"""What a pipeline that is silent about a component gets."""
+
+KEYS: tuple[str, ...] = ("version", "extends", "plugins", "data", "degradation", "observation", "backbone", "restorer",
+                         "conditioner", "guidance", "sampler", "prior", "metrics", "seed", "train")  # fmt: skip

@@ -1,0 +1,57 @@
+"""The JSON Schema of a pipeline YAML, with every installed component: what an editor completes and checks with."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from rethaw.api import Spec
+from rethaw.config.load import adapter
+from rethaw.config.model import HOSTS, LISTS, SECTIONS, SINGLE, Config, PlainHost
+from rethaw.plugins import CORE
+from rethaw.registry import Registry, param_docs
+
+
+def json_schema(registry: Registry) -> dict[str, Any]:
+    """Draft 2020-12. Loads every plugin's light module; one that fails is left out."""
+    defs: dict[str, Any] = {}
+    kinds = set(SINGLE.values()) | set(LISTS.values())
+    for kind in sorted(kinds):
+        found = [registry.find(kind, name) for name in registry.names(kind)]
+        defs[kind] = {"anyOf": [component_schema(full, spec, defs) for full, spec in found]}
+    docs = param_docs(Config)
+    properties: dict[str, Any] = {"version": {"const": 1}, "extends": {"type": "string"}, "seed": {"type": "integer"}}
+    properties |= {key: object_schema(cls, defs) for key, cls in SECTIONS.items()}
+    properties |= {key: {"$ref": f"#/$defs/{kind}"} for key, kind in SINGLE.items()}
+    properties |= {key: {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}]}
+                   for key, kind in LISTS.items()}  # fmt: skip
+    for key, schema in properties.items():
+        schema["description"] = docs.get(key, "The file or recipe that this one is laid over.")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rethaw pipeline", "type": "object",
+            "properties": dict(sorted(properties.items())), "additionalProperties": False,
+            "required": ["degradation"], "$defs": defs}  # fmt: skip
+
+
+def component_schema(full: str, spec: Spec, defs: dict[str, Any]) -> dict[str, Any]:
+    """One component: `use` with its names, its own parameters, and the host's keys."""
+    own, host = object_schema(spec.params, defs), object_schema(HOSTS.get(spec.kind, PlainHost), defs)
+    names = [full, spec.name] if full.startswith(f"{CORE}.") else [full]
+    properties = {"use": {"enum": names}, **host["properties"], **own["properties"]}
+    if "of" in own["properties"]:
+        properties["of"] = {"type": "array", "items": {"$ref": f"#/$defs/{spec.kind}"}, "minItems": 1}
+    return {"type": "object", "title": full, "description": spec.summary, "properties": properties,
+            "required": ["use", *own.get("required", [])], "additionalProperties": False}  # fmt: skip
+
+
+def object_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
+    """A dataclass as pydantic describes it, with each key's line of the docstring."""
+    schema = adapter(cls).json_schema()
+    defs.update(schema.pop("$defs", {}))
+    schema.setdefault("properties", {})
+    docs = param_docs(cls)
+    for f in fields(cls):
+        if f.name in docs and f.name in schema["properties"]:
+            schema["properties"][f.name]["description"] = docs[f.name]
+    schema["additionalProperties"] = False
+    schema["description"] = (cls.__doc__ or "").strip().partition("\n")[0]
+    return schema

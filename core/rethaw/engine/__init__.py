@@ -1,0 +1,1 @@
+"""The engine: pipelines, restorers, trajectories, training, evaluation, and the run folder."""

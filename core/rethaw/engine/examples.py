@@ -1,0 +1,91 @@
+"""The training order: which image, cut and degraded how, is a function of (seed, position) alone.
+
+So a resumed run needs no generator states, and processes that share a training never see the same example twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader
+
+from rethaw.api import Dataset, Item, RethawError
+from rethaw.config.model import Observation
+from rethaw.images import quantise
+from rethaw.ops import mix_seed, randn
+
+
+class Order(torch.utils.data.Dataset[dict[str, Any]]):
+    """Positions 0 … count-1 of a training to items; each epoch goes through the data in a new order."""
+
+    def __init__(self, data: Dataset, seed: int, channels: int, count: int) -> None:
+        self.data, self.seed, self.channels, self.count = data, seed, channels, count
+        self._epoch = lru_cache(maxsize=2)(self.permutation)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def permutation(self, epoch: int) -> list[int]:
+        """The order of the data in one epoch."""
+        generator = Generator().manual_seed(mix_seed(self.seed, "epoch", epoch))
+        return torch.randperm(len(self.data), generator=generator).tolist()  # type: ignore[no-any-return]
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        epoch, at = divmod(position, len(self.data))
+        item = self.data.item(self._epoch(epoch)[at], Generator().manual_seed(mix_seed(self.seed, "item", position)))
+        check_item(item, self.channels)
+        return {**item, "position": position}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_epoch"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch = lru_cache(maxsize=2)(self.permutation)
+
+
+def check_item(item: Item, channels: int) -> None:
+    """Refuses what a dataset must not give."""
+    image = item.get("image")
+    if not isinstance(image, Tensor) or image.dim() != 3 or not image.is_floating_point():
+        raise RethawError("the dataset gives items without an image (C, H, W) of floating-point values",
+                          "rethaw plugins show says whose dataset it is.")  # fmt: skip
+    if image.shape[0] != channels:
+        raise RethawError(f"the dataset gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
+                          f"Set data.channels={channels} or restorer.channels={image.shape[0]}.")  # fmt: skip
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Images stacked, everything else as lists."""
+    shapes = {tuple(item["image"].shape) for item in items}
+    if len(shapes) > 1:
+        raise RethawError(f"the dataset gives images of several sizes in one batch: {', '.join(map(str, sorted(shapes)))}",
+                          "Give them one size: data.size=64.")  # fmt: skip
+    fields = set.intersection(*(set(item) for item in items)) - {"image"}
+    return {"image": torch.stack([item["image"] for item in items]), **{f: [item[f] for item in items] for f in fields}}
+
+
+def loader(order: Order, start: int, batch_size: int, workers: int) -> DataLoader[dict[str, Any]]:
+    """Batches of the training order from position `start` on."""
+    return DataLoader(
+        order, batch_size=batch_size, sampler=range(start, len(order)), num_workers=workers, collate_fn=collate,
+        generator=Generator().manual_seed(0), drop_last=False, persistent_workers=workers > 0,
+    )  # fmt: skip
+
+
+def first_images(data: Dataset, seed: int, channels: int, count: int) -> Iterator[Tensor]:
+    """Clean images for looking at and for fitting priors, in small batches (B, C, H, W)."""
+    order = Order(data, seed, channels, count)
+    for start in range(0, count, 16):
+        yield torch.stack([order[i]["image"] for i in range(start, min(start + 16, count))])
+
+
+def observe(x: Tensor, how: Observation, generator: Any) -> Tensor:
+    """A degraded image as it would be observed: with noise, and at so many bits (rounded, not clipped)."""
+    if how.noise:
+        x = x + how.noise * randn(x, generator)
+    return quantise(x, how.bits) if how.bits else x

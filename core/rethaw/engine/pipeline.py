@@ -1,0 +1,275 @@
+"""`rethaw.Pipeline`: degradation, restorer and sampler as one, from a YAML file or a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rethaw.api import Cond, RethawError, Rng, Sampler, State, Step
+from rethaw.config import load_config
+from rethaw.config.load import Findings
+from rethaw.config.compose import marked
+from rethaw.config.model import Component, Config
+from rethaw.config.yaml import ConfigError, Mark
+from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
+from rethaw.engine.examples import observe
+from rethaw.engine.progress import Outcome, Progress
+from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
+from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
+from rethaw.images import from_pil, read_image
+from rethaw.ops import expand, generators
+from rethaw.registry import Registry
+
+Picture = Tensor | Image.Image | str | Path
+
+
+class Pipeline:
+    """A degradation and the restorer that undoes it.
+
+    Made by `from_yaml` (untrained), `load` (a run folder or hub id) or `train`. Images are tensors (B, C, H, W) in
+    [-1, 1], or lists of files, PIL images and tensors (C, H, W) of any size.
+    """
+
+    def __init__(self, config: Config, registry: Registry, device: str | torch.device | None = None) -> None:
+        self.config, self.registry = config, registry
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.degradation: AnyDegradation = build_degradation(config, registry)
+        self.conditioners = Conditioners(config, registry)
+        self.restorer: Restorer | None = None
+        self.fitted: dict[str, Tensor] = {}
+        self.image_shape: tuple[int, ...] = ()
+        self.folder: Path | None = None
+        self.data: Any = None
+
+    # --- making one --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, name: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Pipeline:
+        """An untrained pipeline from a YAML file or recipe, with `key.path=value` overrides."""
+        return cls(*load_config(str(name), overrides), device=device)
+
+    @classmethod
+    def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Pipeline:
+        """A trained pipeline from a run folder, or from the hub by `owner/name`."""
+        folder = find_run(run)
+        pipeline = cls(*load_config(str(folder / CONFIG), overrides), device=device)
+        pipeline.folder = folder
+        pipeline.image_shape = tuple(read_lock(folder).get("image_shape", ()))
+        tensors = load_tensors(folder / MODEL)
+        pipeline.fitted = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
+        weights = {k.removeprefix("restorer."): v for k, v in tensors.items() if k.startswith("restorer.")}
+        pipeline.restorer = build_restorer(pipeline.config, pipeline.registry, pipeline.conditioners)
+        try:
+            pipeline.restorer.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RethawError(f"{folder / MODEL} does not fit the pipeline in {CONFIG}: {str(error).splitlines()[-1].strip()}",
+                              "The two must come from one training.") from error  # fmt: skip
+        pipeline.restorer.to(pipeline.device).eval()
+        return pipeline
+
+    def save(self, folder: str | Path) -> None:
+        """Writes resolved.yaml, lock.json and model.safetensors: all that `load` needs."""
+        write_description(Path(folder), self.config, self.registry, self.image_shape)
+        self._save_model(Path(folder), self._trained())
+
+    def train(
+        self, folder: str | Path, resume: bool = False, watch: Callable[[Progress], None] | None = None
+    ) -> Outcome:
+        """Trains into a run folder, or takes up an interrupted training there.
+
+        watch: called after every step. SIGINT and SIGTERM end the training between two steps, with a checkpoint.
+        Raises RethawError where the data, the degradation or the folder is not fit for it.
+        """
+        from rethaw.engine.trainer import Trainer, fit_prior, preflight
+
+        folder = Path(folder)
+        data = self.data = self._prepare_data()
+        self.image_shape = preflight(self.config, data, self.degradation)
+        restorer = build_restorer(self.config, self.registry, self.conditioners)
+        if self.config.prior and not hasattr(self.degradation, "prior"):
+            prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
+            self.fitted = fit_prior(self.config, data, self.degradation, prior)
+        trainer = Trainer(self.config, data, self.degradation, restorer, self.conditioners, folder,
+                          lambda best: self._save_model(folder, best))  # fmt: skip
+        if resume:
+            trainer.resume()
+        if trainer.accelerator.is_main_process:
+            write_description(folder, self.config, self.registry, self.image_shape)
+        outcome = trainer.run(watch)
+        self.folder, self.restorer = folder, trainer.best.to(self.device).eval()
+        return outcome
+
+    def _prepare_data(self) -> Any:
+        """Builds the dataset, and completes conditioners from it (which classes there are)."""
+        if self.config.data is None:
+            raise RethawError("the pipeline has no data to train on", "Add data: {use: core.folder, path: photos/}.")
+        data = self.registry.build("dataset", self.config.data.use, self.config.data.params)
+        if len(data) == 0:
+            raise RethawError(f"{self.config.data.use} has no images")
+        items = [complete(item, data, self.registry) for item in self.config.conditioner]
+        self.config = replace(self.config, conditioner=tuple(items))
+        self.conditioners = Conditioners(self.config, self.registry)
+        return data
+
+    def _save_model(self, folder: Path, restorer: Restorer) -> None:
+        weights = {f"restorer.{key}": value for key, value in restorer.state_dict().items()}
+        save_tensors(folder / MODEL, weights | {f"prior.{key}": value for key, value in self.fitted.items()})
+
+    def _trained(self) -> Restorer:
+        if self.restorer is None:
+            raise RethawError("this pipeline is not trained", "Train it, or load a run: Pipeline.load('runs/…').")
+        return self.restorer
+
+    # --- using it ------------------------------------------------------------------------------------------------
+
+    def sampler(self, name: str | None = None, steps: int | None = None) -> Sampler:
+        """The pipeline's sampler, or another by name; steps: instead of the sampler's own."""
+        component = self.config.sampler
+        if name and self.registry.find("sampler", name)[0] != component.use:
+            component = parse_component(name, "sampler", self.registry)
+        if steps is not None and hasattr(component.params, "steps"):
+            given = {k: v for k, v in vars(component.params).items() if k != "steps"} | {"steps": steps}
+            component = parse_component(component.use, "sampler", self.registry, given)
+        built: Sampler = self.registry.build("sampler", component.use, component.params)
+        return built
+
+    @torch.no_grad()
+    def trajectory(
+        self, x: Tensor, severity: float = 1.0, *, state: State | None = None, sampler: str | None = None,
+        steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
+        """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
+
+        state: ξ where it is known; None where nobody knows it ({} is drawn where nothing is random). cond: values by
+        field, one an image. generator: of samplers that draw. Raises RethawError before the first network call where
+        the sampler cannot work with the degradation.
+        """
+        if not 0 < severity <= 1:
+            raise RethawError(f"severity {severity} is not in (0, 1]")
+        x = x.to(self.device)
+        rng = generator or generators(self.config.seed, x.shape[0])
+        if state is None and not self.degradation.draw(x[:1], generators(0, 1)):
+            state = {}
+        chosen = self.sampler(sampler, steps)
+        problem = getattr(chosen, "check", lambda *_: None)(self.degradation, state)
+        if problem:
+            raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
+                              "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
+        restore = bind(self._trained(), self.config, *self._condition(cond, x))
+        yield from chosen.trajectory(restore, x, chosen.severities(self.degradation, severity), self.degradation, state, rng)
+
+    def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
+        """The condition of each image and the null one; without values, the null one twice."""
+        null = self.conditioners.null(x)
+        return (self.conditioners.encode(values, x), null) if values else (null, null)
+
+    def restore(
+        self, images: Tensor | Sequence[Picture], severity: float = 1.0, *, state: State | None = None,
+        sampler: str | None = None, steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None,
+        seed: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Restores images that are already degraded, to the given severity.
+
+        A tensor (B, C, H, W) gives a tensor; a list gives a list of (C, H, W). See `trajectory` for the rest.
+        """
+        seed = self.config.seed if seed is None else seed
+        options: dict[str, Any] = {"state": state, "sampler": sampler, "steps": steps}
+        if isinstance(images, Tensor):
+            steps_of = self.trajectory(images, severity, cond=cond, generator=generators(seed, len(images)), **options)
+            return last(steps_of).x
+        found = []
+        for i, image in enumerate(images):
+            each = {field: [values[i]] for field, values in cond.items()} if cond else None
+            x = self.tensor(image)[None]
+            found.append(last(self.trajectory(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0])
+        return found
+
+    def degrade(self, x0: Tensor, severity: float = 1.0, seed: int | None = None, first: int = 0) -> tuple[Tensor, State]:
+        """Degrades clean images (B, C, H, W) as the pipeline's observation would see them; x_t and ξ."""
+        rng = generators(self.config.seed if seed is None else seed, len(x0), first)
+        x0 = x0.to(self.device)
+        state = self.degradation.draw(x0, rng)
+        x_t = observe(self.degradation.degrade(x0, expand(severity, x0), state), self.config.observation, rng)
+        return (x_t.clamp(-1, 1) if self.config.observation.bits else x_t), state
+
+    def known(self, state: State) -> State | None:
+        """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
+        return None if state and hasattr(self.degradation, "infer") else state
+
+    @torch.no_grad()
+    def start(self, n: int, size: tuple[int, int] | None = None, seed: int | None = None, first: int = 0) -> tuple[Tensor, State]:
+        """Draws n samples of x_1, with their states, to generate from."""
+        shape = (self.config.restorer.channels, *size) if size else self.image_shape
+        if not shape:
+            raise RethawError("the run does not say how large its images are", "Give a size: --size 64.")
+        rng = generators(self.config.seed if seed is None else seed, n, first)
+        like = torch.empty(n, *shape, device=self.device)
+        if hasattr(self.degradation, "prior"):
+            x, state = self.degradation.prior(like, rng)
+            return x, state
+        if not self.config.prior or not self.fitted:
+            raise RethawError(f"{self.degradation.name} has no distribution of x_1 to generate from, and the run has no "
+                              "fitted prior", "Set prior: {use: core.mixture} and train.")  # fmt: skip
+        prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
+        return prior.sample(self.fitted, like, rng), self.degradation.draw(like, rng)
+
+    def generate(
+        self, n: int, *, size: tuple[int, int] | None = None, sampler: str | None = None, steps: int | None = None,
+        cond: Mapping[str, Sequence[Any]] | None = None, seed: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Generates n images (n, C, H, W), from samples of x_1."""
+        x, state = self.start(n, size, seed)
+        rng = generators((self.config.seed if seed is None else seed) + 1, n)
+        return last(self.trajectory(x, state=state, sampler=sampler, steps=steps, cond=cond, generator=rng)).x
+
+    def tensor(self, image: Picture) -> Tensor:
+        """One image of any kind as a tensor (C, H, W) in [-1, 1]."""
+        channels = self.config.restorer.channels
+        if isinstance(image, Tensor):
+            return image
+        return (from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)).pixels
+
+
+def last(steps: Iterator[Step]) -> Step:
+    """The last station of a trajectory, keeping none of the others."""
+    for step in steps:
+        final = step
+    return final
+
+
+def complete(item: Component, data: Any, registry: Registry) -> Component:
+    """A component whose parameters are completed from the training data, where its class knows how."""
+    from rethaw.registry import import_target
+
+    resolve = getattr(import_target(registry.find(item.kind, item.use)[1]), "resolve", None)
+    return replace(item, params=resolve(item.params, data)) if resolve else item
+
+
+def parse_component(name: str, kind: str, registry: Registry, given: Mapping[str, Any] | None = None) -> Component:
+    """One validated component from Python values."""
+    found = Findings()
+    node = marked({"use": name, **(given or {})}, Mark(f"{kind} {name}"))
+    component = found.component(node, kind, kind, registry)
+    if found.problems or component is None:
+        raise ConfigError(found.problems)
+    return component
+
+
+def build(kind: str, name: str, /, *args: Any, **params: Any) -> Any:
+    """Builds one component by kind and name, as the host uses it; a degradation then takes t and the host keys.
+
+    args: what the kind's target takes beside its parameters (a backbone: its `Context`).
+
+    >>> blur = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=6.0, span=[0, 0.5])
+    """
+    registry = Registry()
+    component = parse_component(name, kind, registry, params)
+    if kind == "degradation":
+        return host_component(component, registry)
+    return registry.build(kind, component.use, component.params, *args)

@@ -1,0 +1,84 @@
+"""How a training tells where it is, keeps a log, and stops between two steps when asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rethaw.engine.run import write_text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every step: steps done and in all, loss (mean of the last logged steps), images a second."""
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: at which step, whether that was the last, with what loss, after how many seconds."""
+
+    step: int
+    finished: bool
+    loss: float
+    seconds: float
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a step is never cut in two; a second signal ends at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+class LogFile:
+    """log.jsonl: one line every few steps; lines past the step that a training resumes from are dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = [row for row in read_log(path) if row["step"] <= step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.path = path
+
+    def __enter__(self) -> LogFile:
+        self.file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, **row: float) -> None:
+        self.file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
+        self.file.flush()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log that are whole."""
+    rows = []
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows

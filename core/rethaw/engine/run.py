@@ -1,0 +1,168 @@
+"""The run folder: what a training leaves behind, and what a pipeline is loaded from.
+
+    resolved.yaml         the pipeline, everything spelt out
+    lock.json             versions, plugins with their sources, seed, image shape
+    model.safetensors     the weights to use (averaged ones where `train.ema` is on), and the fitted prior
+    checkpoint.pt         all that resuming needs; replaced in one step
+    log.jsonl, loss.png   step, loss, rate, learning rate
+    preview.png           clean, degraded and restored training images
+
+Every file is written beside its place and renamed, so none is ever half-written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rethaw import __version__
+from rethaw.api import RethawError
+from rethaw.config.dump import dump_config
+from rethaw.config.model import Component, Config
+from rethaw.registry import Registry
+
+CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place once the block has written it; on failure nothing changes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~umask())
+        part.replace(path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+            raise
+        raise cannot_write(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def umask() -> int:
+    """The permissions that new files lack here (mkstemp's files lack all of others')."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def cannot_write(path: Path, error: Exception) -> RethawError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return RethawError(f"cannot write {path}: {why}", "Free some room or choose another folder; what was there is unharmed.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in one step."""
+    with replacing(path) as part:
+        part.write_text(text, "utf-8")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a safetensors file in one step."""
+    with replacing(path) as part:
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, part)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file. Raises RethawError where it is missing or damaged."""
+    if not path.is_file():
+        raise RethawError(f"{path} is missing", "The training has not finished a checkpoint yet, or this is not a run folder.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RethawError(f"{path} is damaged: {error}", "Resume the training to write it again, or copy it anew.") from error
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint in one step."""
+    with replacing(path) as part:
+        torch.save(dict(content), part)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint: tensors and plain data only, nothing in it can run."""
+    if not path.is_file():
+        raise RethawError(f"there is no checkpoint at {path}", "Start the training without --resume.")
+    try:
+        return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise RethawError(f"the checkpoint {path} is damaged ({type(error).__name__})",
+                          "Delete it and train again; the weights in model.safetensors are a file of their own.") from error  # fmt: skip
+
+
+def write_description(folder: Path, config: Config, registry: Registry, image_shape: tuple[int, ...]) -> None:
+    """Writes resolved.yaml and lock.json."""
+    write_text(folder / CONFIG, dump_config(config))
+    lock = {
+        "rethaw": __version__, "torch": torch.__version__, "python": platform.python_version(), "seed": config.seed,
+        "image_shape": list(image_shape), "plugins": plugins_used(config, registry),
+    }  # fmt: skip
+    write_text(folder / LOCK, json.dumps(lock, indent=2) + "\n")
+
+
+def plugins_used(config: Config, registry: Registry) -> dict[str, Any]:
+    """Namespace → distribution, version and entry point of every plugin that the pipeline names."""
+    namespaces = sorted({item.use.rpartition(".")[0] for item in components(config)})
+    claims = {name: registry.plugins.load(name).claim for name in namespaces}
+    return {name: {"distribution": c.distribution, "version": c.version, "module": c.module} for name, c in claims.items()}
+
+
+def components(config: Config) -> Iterator[Component]:
+    """Every component of a pipeline, nested ones too."""
+
+    def walk(item: Component) -> Iterator[Component]:
+        yield item
+        for member in item.of:
+            yield from walk(member)
+
+    singles = (config.data, config.backbone, config.sampler, config.prior)
+    for item in (*singles, *config.degradation, *config.conditioner, *config.metrics):
+        if item:
+            yield from walk(item)
+
+
+def read_lock(folder: Path) -> dict[str, Any]:
+    """lock.json; {} where there is none or it cannot be read."""
+    try:
+        return cast("dict[str, Any]", json.loads((folder / LOCK).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def find_run(run: str | Path) -> Path:
+    """A run folder by path, or by hub id (`owner/name`), which is downloaded."""
+    folder = Path(run)
+    if (folder / CONFIG).is_file():
+        return folder
+    if folder.exists() or str(run).count("/") != 1 or str(run).startswith((".", "/", "~")):
+        known = sorted(str(p.parent) for p in Path("runs").glob(f"*/{CONFIG}"))
+        hint = f"Runs here: {', '.join(known[:8])}." if known else "rethaw train RECIPE makes one."
+        raise RethawError(f"{run} is not a run folder: it has no {CONFIG}", hint)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(run), allow_patterns=["*.yaml", "*.json", "*.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise RethawError(f"there is no run folder {str(run)!r} here, and the hub has none that can be fetched",
+                          f"{type(error).__name__}: {str(error).splitlines()[0]}") from error  # fmt: skip

@@ -1,0 +1,229 @@
+"""Training: draw t and ξ, degrade, restore, compare. One readable loop on Hugging Face accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from rethaw.api import Dataset, RethawError
+from rethaw.config.dump import dump_config
+from rethaw.config.model import Config
+from rethaw.engine import pictures
+from rethaw.engine.degradation import AnyDegradation, probe
+from rethaw.engine.examples import Order, first_images, loader, observe
+from rethaw.engine.restorer import Conditioners, Restorer
+from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible, read_log
+from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
+from rethaw.ops import expand, mix_seed, rand
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+LOG_EVERY = 10
+
+
+class Trainer:
+    """All that changes while a training runs."""
+
+    def __init__(
+        self, config: Config, data: Dataset, degradation: AnyDegradation, restorer: Restorer,
+        conditioners: Conditioners, folder: Path, save_model: Callable[[Restorer], None],
+    ) -> None:  # fmt: skip
+        self.config, self.data, self.degradation, self.folder = config, data, degradation, folder
+        self.conditioners, self.save_model, self.step, self.loss = conditioners, save_model, 0, math.nan
+        AcceleratorState._reset_state()  # another pipeline in this process may have used another precision
+        precision = {"fp32": "no"}.get(config.train.precision, config.train.precision)
+        self.accelerator = Accelerator(mixed_precision=precision)
+        if precision == "fp16" and self.accelerator.device.type == "cpu":
+            raise RethawError("train.precision: fp16 needs a GPU", "Use fp32 or bf16 on a CPU.")
+        optimizer = torch.optim.AdamW(restorer.parameters(), lr=config.train.lr, betas=(0.9, 0.99),
+                                      weight_decay=config.train.weight_decay, fused=True)  # fmt: skip
+        self.restorer = restorer
+        self.model, self.optimizer = self.accelerator.prepare(restorer, optimizer)
+        self.ema = AveragedModel(restorer, multi_avg_fn=self._average) if config.train.ema else None
+
+    def _average(self, averaged: Any, current: Any, count: Any) -> None:
+        """EMA whose decay rises from 0, so that the random first weights are forgotten soon."""
+        decay = min(self.config.train.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    @property
+    def best(self) -> Restorer:
+        """The restorer to use: averaged weights where there are any."""
+        return self.ema.module if self.ema else self.restorer
+
+    def run(self, watch: Callable[[Progress], None] | None = None) -> Outcome:
+        """Trains to the last step, or until SIGINT or SIGTERM; both ends leave a checkpoint."""
+        began, start, self._since, self._sum = time.monotonic(), self.step, 0, None
+        steps, batches = self.config.train.steps, self.batches()
+        with interruptible() as stop, LogFile(self.folder / LOG, self.step) as log:
+            while self.step < steps and not stop.is_set():
+                self.set_lr()
+                self.advance(batches)
+                seconds = time.monotonic() - began
+                rate = (self.step - start) * self.images_a_step / seconds
+                if self.step % LOG_EVERY == 0 or self.step in (1, steps):
+                    self.read_loss()
+                    log.write(step=self.step, loss=self.loss, rate=rate, lr=self.lr())
+                if watch:
+                    watch(Progress(self.step, steps, self.loss, rate))
+                if self.step % self.config.train.checkpoint_every == 0 and self.step < steps:
+                    self.save()
+        self.save()
+        return Outcome(self.step, self.step >= steps, self.loss, time.monotonic() - began)
+
+    @property
+    def images_a_step(self) -> int:
+        """Images that all processes together take in one step."""
+        train = self.config.train
+        return train.batch_size * train.accumulate * self.accelerator.num_processes
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """The rest of the training order, batch by batch."""
+        config, train = self.config, self.config.train
+        order = Order(self.data, config.seed, config.restorer.channels, train.steps * self.images_a_step)
+        source = loader(order, self.step * self.images_a_step, train.batch_size, train.workers)
+        return iter(self.accelerator.prepare(source))
+
+    def advance(self, batches: Iterator[dict[str, Any]]) -> None:
+        """One optimizer step."""
+        train = self.config.train
+        for part in range(train.accumulate):
+            last = part == train.accumulate - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss = self.loss_of(next(batches)) / train.accumulate
+                self.accelerator.backward(loss)
+            self._sum = loss.detach() if self._sum is None else self._sum + loss.detach()
+        if train.clip_grad:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), train.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self._since += 1
+        if self.ema:
+            self.ema.update_parameters(self.restorer)
+
+    def loss_of(self, batch: dict[str, Any]) -> Tensor:
+        """Distance of R(D(x0, t, ξ), t, c) from x0, for severities uniform in [t_min, 1]."""
+        x0: Tensor = batch["image"].to(self.accelerator.device)
+        rngs = [torch.Generator().manual_seed(mix_seed(self.config.seed, "degrade", p)) for p in batch["position"]]
+        t = self.degradation.t_min + (1 - self.degradation.t_min) * rand(x0, rngs, ())
+        state = self.degradation.draw(x0, rngs)
+        x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
+        cond = self.conditioners.encode(batch, x0, rngs, drop=True)
+        with self.accelerator.autocast():
+            x0_hat = self.model(x_t, t, cond)
+        return LOSSES[self.config.train.loss](x0_hat.float(), x0)
+
+    def lr(self) -> float:
+        """The learning rate of the next step, a function of the step alone."""
+        train = self.config.train
+        warm = min(1.0, (self.step + 1) / train.warmup) if train.warmup else 1.0
+        fade = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / train.steps))) if train.lr_schedule == "cosine" else 1.0
+        return train.lr * warm * fade
+
+    def set_lr(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr()
+
+    def read_loss(self) -> None:
+        """Fetches the mean loss since it was last read (the one wait for the device), and stops at a broken one."""
+        if self._sum is not None and self._since:
+            self.loss = float(self._sum) / self._since
+        self._sum, self._since = None, 0
+        if not math.isfinite(self.loss):
+            raise RethawError(f"the loss is {self.loss} at step {self.step}",
+                              f"Lower the learning rate (train.lr={self.config.train.lr / 4:g}); the last checkpoint is kept.")  # fmt: skip
+
+    # --- checkpoints -----------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Writes the checkpoint, the weights to use, the loss curve and a preview."""
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        save_checkpoint(self.folder / CHECKPOINT, {
+            "step": self.step, "loss": self.loss, "restorer": self.restorer.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else None, "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None, "config": dump_config(resumable(self.config)),
+        })  # fmt: skip
+        self.save_model(self.best)
+        self.draw()
+
+    def resume(self) -> None:
+        """Takes up where the checkpoint ends."""
+        saved = load_checkpoint(self.folder / CHECKPOINT)
+        path = self.folder / CHECKPOINT
+        if not isinstance(saved, dict) or "restorer" not in saved:
+            raise RethawError(f"{path} is not a checkpoint of rethaw")
+        if saved["config"] != dump_config(resumable(self.config)):
+            raise RethawError(f"{path} belongs to another pipeline: {difference(saved['config'], self.config)}",
+                              "Resume with what it was trained with, or train into another folder.")  # fmt: skip
+        self.step, self.loss = int(saved["step"]), float(saved["loss"])
+        self.restorer.load_state_dict(saved["restorer"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.ema and saved["ema"]:
+            self.ema.module.load_state_dict(saved["ema"])
+            self.ema.n_averaged.fill_(self.step)
+        if self.accelerator.scaler and saved["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+
+    @torch.no_grad()
+    def draw(self) -> None:
+        """Writes loss.png and preview.png: four training images at severities 1/4 … 1."""
+        rows = [(row["step"], row["loss"]) for row in read_log(self.folder / LOG)]
+        if len(rows) > 1:
+            pictures.save(pictures.curve(rows, "training loss", "step", self.config.train.loss), self.folder / "loss.png")
+        order = Order(self.data, self.config.seed, self.config.restorer.channels, 4)
+        items = [order[i] for i in range(4)]
+        x0 = torch.stack([item["image"] for item in items]).to(self.accelerator.device)
+        rngs = [torch.Generator().manual_seed(mix_seed(self.config.seed, "preview", i)) for i in range(4)]
+        t = torch.linspace(0.25, 1, 4, device=x0.device, dtype=x0.dtype)
+        x_t = self.degradation.degrade(x0, t, self.degradation.draw(x0, rngs))
+        cond = self.conditioners.encode({f: [item.get(f) for item in items] for f in items[0]}, x0, rngs)
+        restored = self.best(observe(x_t, self.config.observation, rngs), expand(t, x0), cond)
+        sheet = pictures.grid([list(x0), list(x_t), list(restored)], ["clean", "degraded", f"restored, step {self.step}"],
+                              [f"t = {v:.2f}" for v in t.tolist()])  # fmt: skip
+        pictures.save(sheet, self.folder / "preview.png")
+
+
+def resumable(config: Config) -> Config:
+    """What must not change between a training and its resumption: all but its length, when it saves and what loads images."""
+    return replace(config, train=replace(config.train, steps=1, checkpoint_every=1, workers=0))
+
+
+def difference(saved: str, config: Config) -> str:
+    """The first lines that differ."""
+    mine = dump_config(resumable(config)).splitlines()
+    for old, new in zip(saved.splitlines(), mine, strict=False):
+        if old != new:
+            return f"it has `{old.strip()}`, this one has `{new.strip()}`"
+    return "one has more keys than the other"
+
+
+def fit_prior(config: Config, data: Dataset, degradation: AnyDegradation, prior: Any, count: int = 256) -> dict[str, Tensor]:
+    """Fits a generation prior to fully degraded training images."""
+
+    def degraded() -> Iterator[Tensor]:
+        for i, x0 in enumerate(first_images(data, config.seed, config.restorer.channels, min(count, 16 * len(data)))):
+            rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "prior", i, j)) for j in range(len(x0))]
+            yield degradation.degrade(x0, expand(1.0, x0), degradation.draw(x0, rngs))
+
+    return dict(prior.fit(degraded()))
+
+
+def preflight(config: Config, data: Dataset, degradation: AnyDegradation) -> tuple[int, ...]:
+    """Tries the data and the degradation before long work; the shape of one image."""
+    like = next(first_images(data, config.seed, config.restorer.channels, 2))
+    probe(degradation, like)
+    return tuple(like.shape[1:])

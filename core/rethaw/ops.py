@@ -1,0 +1,148 @@
+"""Tensor helpers for operators: draws that depend only on the generator passed in, and batched linear algebra.
+
+Everything here takes its device and dtype from its arguments, has no loop over pixels or severities, and never
+waits for the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from rethaw.api import Rng
+from rethaw.images import find_images, read_image
+
+__all__ = [
+    "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image",
+    "separable", "separable_blur", "severity_pairs",
+]  # fmt: skip
+
+
+# --- severities and shapes -----------------------------------------------------------------------------------
+
+
+def per_image(u: Tensor, like: Tensor) -> Tensor:
+    """(B,) to (B, 1, 1, 1), in the dtype of `like`, so that it multiplies a batch of images."""
+    return u.to(like.dtype).view(-1, *(1,) * (like.dim() - 1))
+
+
+def expand(t: Tensor | float, like: Tensor) -> Tensor:
+    """A severity, or one for each image, as a tensor (B,) on the device of `like`, at least float32."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return torch.as_tensor(t, dtype=dtype, device=like.device).expand(like.shape[0])
+
+
+
+
+def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The (t, s) of each step of a walk, (B,) each, from (N+1,) or (N+1, B) severities; moved to the device once."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    walk = severities.to(x.device, dtype).view(len(severities), -1).expand(-1, x.shape[0])
+    return pairwise(walk.unbind(0))
+
+
+# --- random numbers: only from the generators given ------------------------------------------------------------
+
+
+def mix_seed(*parts: int | str) -> int:
+    """A 63-bit seed that is a function of its parts, and unrelated for parts that are close together."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generators(seed: int, count: int, first: int = 0) -> list[Generator]:
+    """One generator for each image, so that image i is the same in a batch of any size. On the CPU, on any device."""
+    return [Generator().manual_seed(mix_seed(seed, first + i)) for i in range(count)]
+
+
+def randn(like: Tensor, generator: Rng, shape: Sequence[int] | None = None) -> Tensor:
+    """Standard normal values for each image of `like`: (B, *shape), by default the shape of `like`."""
+    return _draw(torch.randn, like, generator, shape)
+
+
+def rand(like: Tensor, generator: Rng, shape: Sequence[int] | None = None) -> Tensor:
+    """Uniform values in [0, 1) for each image of `like`: (B, *shape), by default the shape of `like`."""
+    return _draw(torch.rand, like, generator, shape)
+
+
+def _draw(draw: Callable[..., Tensor], like: Tensor, generator: Rng, shape: Sequence[int] | None) -> Tensor:
+    each = tuple(like.shape[1:] if shape is None else shape)
+    kind = torch.float64 if like.dtype == torch.float64 else torch.float32
+    if isinstance(generator, Generator):
+        drawn = draw((like.shape[0], *each), generator=generator, device=generator.device, dtype=kind)
+    else:
+        if len(generator) != like.shape[0]:
+            raise ValueError(f"{len(generator)} generators for {like.shape[0]} images")
+        drawn = torch.stack([draw(each, generator=g, device=g.device, dtype=kind) for g in generator])
+    return drawn.to(like.device, like.dtype, non_blocking=True)
+
+
+# --- separable linear operators ----------------------------------------------------------------------------------
+
+
+def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """A_rows x A_columnsᵀ for each image: x (B, C, H, W), rows (B or 1, H', H), columns (B or 1, W', W)."""
+    return torch.matmul(rows.unsqueeze(1), torch.matmul(x, columns.transpose(-1, -2).unsqueeze(1)))
+
+
+BLOCK = 64
+DENSE = 320
+"""Sides up to this are blurred by one dense matrix; longer ones by a banded matrix, block by block."""
+
+
+def separable_blur(x: Tensor, kernel: Tensor, adjoint: bool = False) -> Tensor:
+    """Convolves each image with its own 1-D kernel along both axes, reflecting at the borders.
+
+    x: (B, C, H, W). kernel: (B or 1, K), K odd, symmetric, summing to one. adjoint: the transposed operator.
+    Images may be smaller than the kernel: reflection is repeated as often as needed.
+    """
+    for axis in (-1, -2):
+        x = _blur_axis(x.transpose(-1, axis), kernel, adjoint).transpose(-1, axis)
+    return x
+
+
+def _blur_axis(x: Tensor, kernel: Tensor, adjoint: bool) -> Tensor:
+    size, radius = x.shape[-1], kernel.shape[-1] // 2
+    if size <= DENSE or radius >= size or adjoint:
+        matrix = dense_blur(kernel, size)
+        return torch.matmul(x, (matrix if adjoint else matrix.transpose(-1, -2)).unsqueeze(1))
+    return _blur_blocks(x, kernel, radius)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Indices outside [0, size) reflected inside, the border itself not repeated (dcb|abcd|cba)."""
+    if size == 1:
+        return torch.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index.remainder(period)
+    return torch.minimum(index, period - index)
+
+
+def dense_blur(kernel: Tensor, size: int) -> Tensor:
+    """The (B, size, size) matrices of convolution with kernel (B, K) and reflection at the borders."""
+    radius = kernel.shape[-1] // 2
+    at = torch.arange(size, device=kernel.device)
+    source = _reflect(at[:, None] + torch.arange(-radius, radius + 1, device=kernel.device), size)
+    source, weights = torch.broadcast_tensors(source, kernel[:, None, :])
+    matrix = kernel.new_zeros(kernel.shape[0], size, size)
+    return matrix.scatter_add(2, source.contiguous(), weights.contiguous())
+
+
+def _blur_blocks(x: Tensor, kernel: Tensor, radius: int) -> Tensor:
+    """The same for long sides: away from the border all rows of the matrix are alike, so one small band serves."""
+    size = x.shape[-1]
+    blocks = -(-size // BLOCK)
+    spare = blocks * BLOCK - size
+    padded = F.pad(F.pad(x, (radius, radius, 0, 0), mode="reflect"), (0, spare))
+    windows = padded.unfold(-1, BLOCK + 2 * radius, BLOCK)  # (B, C, rows, blocks, BLOCK + 2 radius)
+    band = kernel.new_zeros(kernel.shape[0], BLOCK, BLOCK + 2 * radius)
+    at = torch.arange(BLOCK, device=kernel.device)[:, None] + torch.arange(2 * radius + 1, device=kernel.device)
+    at, weights = torch.broadcast_tensors(at, kernel[:, None, :])
+    band = band.scatter(2, at.contiguous(), weights.contiguous())
+    result = torch.matmul(windows, band.transpose(-1, -2)[:, None, None])
+    return result.flatten(-2)[..., :size]

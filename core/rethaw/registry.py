@@ -1,0 +1,153 @@
+"""From names to components: `kornia.gaussian_blur` to its spec, its validated parameters, the built object.
+
+Only the built-in plugin may be named bare: `cold` is `core.cold`. Every error says what was meant, as far as a close
+spelling or the index of known plugins (registry.yaml) tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rethaw.api import RethawError, Spec
+from rethaw.hookspecs import KINDS
+from rethaw.plugins import CORE, PluginError, Plugins, Policy, failure, policy_from_environment
+
+
+class UnknownComponent(RethawError):
+    """A name that no installed plugin offers."""
+
+
+class ComponentError(RethawError):
+    """A component that cannot be imported or built, or that does not keep its contract."""
+
+
+class Registry:
+    """The components of all plugins under one policy."""
+
+    def __init__(self, plugins: Plugins | None = None) -> None:
+        self.plugins = plugins or Plugins(policy_from_environment(Policy()))
+
+    @classmethod
+    def under(cls, policy: Policy) -> Registry:
+        """A registry under this policy and RETHAW_BLOCK."""
+        return cls(Plugins(policy_from_environment(policy)))
+
+    def find(self, kind: str, name: str) -> tuple[str, Spec]:
+        """The full name and the spec. Loads the one plugin that the name's namespace stands for."""
+        namespace, _, short = name.rpartition(".")
+        namespace = namespace or CORE
+        if namespace not in self.plugins.claims:
+            raise self._unknown_namespace(kind, namespace, short, name)
+        try:
+            specs = self.plugins.load(namespace).specs
+        except PluginError as error:
+            raise PluginError(f"{name}: {error.message}", error.hint) from error
+        if (kind, short) not in specs:
+            raise self._unknown_name(kind, namespace, short, name)
+        return f"{namespace}.{short}", specs[kind, short]
+
+    def names(self, kind: str) -> list[str]:
+        """The full names of all components of a kind in every plugin that loads."""
+        return sorted(f"{plugin.claim.namespace}.{name}" for plugin in self.plugins.load_all()
+                      for of_kind, name in plugin.specs if of_kind == kind)  # fmt: skip
+
+    def build(self, kind: str, name: str, params: Any, *args: Any) -> Any:
+        """Imports the target and builds the component from validated parameters."""
+        full, spec = self.find(kind, name)
+        claim = self.plugins.load(full.rpartition(".")[0]).claim
+        try:
+            built = import_target(spec)(params, *args)
+        except RethawError as error:
+            raise type(error)(f"{full}: {error.message}", error.hint) from error
+        except (Exception, SystemExit) as error:
+            cause = failure(claim, f"building {full} raised {type(error).__name__}: {error}")
+            raise ComponentError(cause.message, cause.hint) from error
+        missing = [method for method in KINDS[kind].methods if not hasattr(built, method)]
+        if missing:
+            cause = failure(claim, f"{full} is a {type(built).__name__} without {', '.join(missing)}, not a {kind}")
+            raise ComponentError(cause.message, cause.hint)
+        return built
+
+    def _unknown_namespace(self, kind: str, namespace: str, short: str, name: str) -> RethawError:
+        for distribution, row in known_plugins().items():
+            if row["namespace"] == namespace:
+                return UnknownComponent(f"{name} is in {distribution}, which is not installed",
+                                        f"Run: pip install {distribution}")  # fmt: skip
+        message = f"no installed plugin is named {namespace!r}, so there is no {kind} {name!r}"
+        return UnknownComponent(message, self._suggest(kind, name) or "rethaw plugins list shows what is installed.")
+
+    def _unknown_name(self, kind: str, namespace: str, short: str, name: str) -> UnknownComponent:
+        specs = self.plugins.load(namespace).specs
+        others = [k for k, n in specs if n == short]
+        if others:
+            return UnknownComponent(f"{namespace}.{short} is a {others[0]}, not a {kind}", self._suggest(kind, name))
+        return UnknownComponent(f"there is no {kind} {name!r}", self._suggest(kind, name) or self._offer(kind, namespace))
+
+    def _offer(self, kind: str, namespace: str) -> str:
+        names = sorted(n for k, n in self.plugins.load(namespace).specs if k == kind)
+        return f"{namespace} has: {', '.join(names)}." if names else f"{namespace} has no {kind} at all."
+
+    def _suggest(self, kind: str, name: str) -> str:
+        """Names of this kind that are spelt like this one, installed or known."""
+        candidates = {full: "" for full in self.names(kind)}
+        for distribution, row in known_plugins().items():
+            for short in row["names"].get(kind, []):
+                candidates.setdefault(f"{row['namespace']}.{short}", f" (pip install {distribution})")
+        spelt = {full.removeprefix("core."): full for full in candidates} | {full: full for full in candidates}
+        spelt |= {full.rpartition(".")[2]: full for full in candidates}
+        close = difflib.get_close_matches(name, spelt, n=6, cutoff=0.6)
+        close += difflib.get_close_matches(name.rpartition(".")[2], spelt, n=3, cutoff=0.75)
+        unique = list(dict.fromkeys(spelt[c] for c in close))[:3]
+        return f"Did you mean {' or '.join(full + candidates[full] for full in unique)}?" if unique else ""
+
+
+def import_target(spec: Spec) -> Any:
+    """The object behind "module:attribute"."""
+    module, _, attribute = spec.target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def known_plugins() -> Mapping[str, Any]:
+    """registry.yaml: the plugins that are known to exist, installed or not, by distribution."""
+    here = Path(__file__).parent
+    places = (here / "registry.yaml", here.parents[1] / "registry.yaml")  # in a wheel, in a checkout
+    text = next((place.read_text("utf-8") for place in places if place.is_file()), "{}")
+    return yaml.safe_load(text) or {}
+
+
+def param_docs(params: type) -> dict[str, str]:
+    """The line of a parameter class's docstring that explains each parameter (`name: text`)."""
+    docs: dict[str, str] = {}
+    names = {f.name for f in fields(params)}
+    current = ""
+    for line in (params.__doc__ or "").splitlines():
+        head, colon, rest = line.strip().partition(":")
+        if colon and head in names:
+            current = head
+            docs[current] = rest.strip()
+        elif current and line.strip():
+            docs[current] += " " + line.strip()
+        else:
+            current = ""
+    return docs
+
+
+def param_rows(params: type) -> list[tuple[str, str, str, str]]:
+    """(name, type, default, explanation) of each parameter, for people."""
+    docs = param_docs(params)
+    rows = []
+    for f in fields(params):
+        default = "required" if f.default is MISSING and f.default_factory is MISSING else (
+            repr(f.default) if f.default is not MISSING else repr(f.default_factory()))  # type: ignore[misc]  # fmt: skip
+        rows.append((f.name, f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type)), default,
+                     docs.get(f.name, "")))  # fmt: skip
+    return rows
