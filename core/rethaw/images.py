@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
-from uuid import uuid4
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from rethaw.api import RethawError
+from rethaw.files import replacing
 
 __all__ = [
-    "SUFFIXES", "Picture", "find_images", "from_pil", "quantise", "read_image", "replacing", "write_image",
+    "SUFFIXES", "Picture", "find_images", "from_pil", "quantise", "read_image", "write_image",
 ]  # fmt: skip
 
 SUFFIXES = frozenset({
     ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pfm", ".pgm",
     ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
-# Named one by one, since Pillow would also open EPS (which runs Ghostscript), fonts, and nearly anything as TGA.
-_READ = ["PNG", "JPEG", "MPO", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
+# One by one, since Pillow would also open EPS (which runs Ghostscript), fonts, and nearly anything as TGA.
+_READ = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
 _WRITE: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".tif": ("TIFF", {"compression": "tiff_deflate"}),
@@ -67,8 +68,8 @@ class Picture:
 def quantise(x: Tensor, bits: int) -> Tensor:
     """Rounds values on the [-1, 1] scale to those that a file of so many bits can hold, without clamping."""
     half = (2**bits - 1) / 2
-    steps: Tensor = (x + 1) * half
-    return steps.round() / half - 1
+    rounded: Tensor = ((x + 1) * half).round() / half - 1
+    return rounded
 
 
 # --- finding -----------------------------------------------------------------------------------------------
@@ -117,8 +118,15 @@ def read_image(path: Path, channels: int = 3) -> Picture:
     have no known range.
     """
     path = Path(path)
-    with _explained(path), Image.open(path, formats=_READ) as image:
+    with _explained(path), Image.open(path, formats=_formats()) as image:
         return from_pil(image, channels, path)
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of `_READ` that this Pillow was built with."""
+    Image.init()
+    return [name for name in _READ if name in Image.OPEN]
 
 
 def from_pil(image: Image.Image, channels: int = 3, path: Path = Path("the image")) -> Picture:
@@ -142,7 +150,8 @@ def _decoded(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
         notes.append(f"only the first of {frames} frames is used")
     tiles = getattr(image, "tile", [])  # how the file lays out its values; gone after loading
     layout = str([tile[3] for tile in tiles])
-    deep = ";16" in layout or any(tile[0].startswith("ppm") and tile[3][1] > 255 for tile in tiles)
+    deep = ";16" in layout.replace("BGR;16", "")  # that one is 5, 6 and 5 bits of a BMP
+    deep |= any(tile[0].startswith("ppm") and tile[3][1] > 255 for tile in tiles)
     # TIFF's "white is zero", which Pillow minds at 8 bits only
     inverted = getattr(image, "tag_v2", {}).get(262) == 0
     image.load()
@@ -160,8 +169,8 @@ def _shallow(image: Image.Image, layout: str, deep: bool, notes: list[str]) -> I
         notes.append("16-bit colour was read at 8 bits, all that Pillow can")
         image.info.pop("transparency", None)  # a 16-bit colour, which would match nothing
         return image.convert("LA") if "LA;16" in layout else image
-    scale = 255 if image.mode == "1" else 85 if "L;2" in layout else 17 if "L;4" in layout else 1
-    if isinstance(key := image.info.get("transparency"), int) and image.mode in ("1", "L"):
+    scale = 85 if "L;2" in layout else 17 if "L;4" in layout else 1
+    if isinstance(key := image.info.get("transparency"), int) and image.mode == "L":
         image.info["transparency"] = key * scale  # the values were scaled, the transparent one was not
     return image
 
@@ -249,7 +258,6 @@ def _exif(image: Image.Image) -> bytes | None:
     if "exif" not in image.info:
         return None
     exif = image.getexif()
-    exif.pop(ExifTags.Base.Orientation, None)
     return exif.tobytes() if exif else None
 
 
@@ -277,7 +285,7 @@ def _unreadable(path: Path, error: Exception) -> RethawError:
         case UnidentifiedImageError() if path.stat().st_size == 0:
             return RethawError(f"{path} is empty", again)
         case UnidentifiedImageError():
-            return RethawError(f"{path} is no image that can be read", f"Formats: {', '.join(_READ)}.")
+            return RethawError(f"{path} is no image that can be read", f"Formats: {', '.join(_formats())}.")
         case Image.DecompressionBombError() | Image.DecompressionBombWarning() | MemoryError():
             return RethawError(f"{path} is too large: {error or 'out of memory'}", "Crop or shrink it first.")
     return RethawError(f"{path} is damaged: {str(error) or type(error).__name__}", again)
@@ -289,8 +297,8 @@ def _unreadable(path: Path, error: Exception) -> RethawError:
 def write_image(path: Path, pixels: Tensor, like: Picture | None = None) -> None:
     """Writes (C, H, W), clamped to [-1, 1]: .png, .tif and .webp without loss, .jpg at quality 95.
 
-    like: the picture that this one comes from: its greyness, alpha, EXIF data, a fitting ICC profile, and in a
-    grey PNG or TIFF its 16 bits are restored. An existing file is replaced only once the new one is whole.
+    like: the picture that this one comes from: its greyness, alpha, EXIF data, a fitting ICC profile, and in
+    a grey PNG or TIFF its 16 bits are restored. An existing file is replaced once the new one is whole.
     Raises RethawError if it cannot be written, or has values that are not finite.
     """
     path = Path(path)
@@ -338,25 +346,3 @@ def _integers(x: Tensor, top: int) -> NDArray[Any]:
     """(C, H, W) in [-1, 1] to (H, W, C) in 0 … top."""
     array: NDArray[Any] = ((x.clamp(-1, 1) + 1) * (top / 2)).round().permute(1, 2, 0).numpy()
     return array
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file beside `path` that takes its place once it is written; after a failure all is as it was.
-
-    Raises RethawError for what goes wrong in writing: no such folder, no permission, no space, not encodable.
-    """
-    final = Path(os.path.realpath(path))  # a link stays a link
-    temporary = final.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with temporary.open("x+b") as file:
-            yield file
-        os.replace(temporary, final)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if not isinstance(error, OSError | ValueError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        hint = f"Make the folder {path.parent} first." if isinstance(error, FileNotFoundError) else ""
-        raise RethawError(f"{path} could not be written: {reason}", hint) from error

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from types import MappingProxyType
 from typing import Any
 
@@ -90,8 +90,8 @@ class Plugins:
 
     def blocked(self, claim: Claim) -> str | None:
         """Why the policy keeps this plugin out, or None."""
-        if claim.namespace == CORE and claim.distribution == "rethaw":
-            return None
+        if claim.namespace == CORE:
+            return None if claim.module == CORE_MODULE else "the namespace core is rethaw's own"
         names = {claim.namespace, canonicalize_name(claim.distribution)}
         if names & {canonicalize_name(name) for name in self.policy.block}:
             return "it is blocked by plugins.block, --block or RETHAW_BLOCK"
@@ -129,7 +129,8 @@ class Plugins:
             try:
                 wanted = Requirement(text)
             except InvalidRequirement as error:
-                problems.append(f"plugins.require: {text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({error})")
+                reason = str(error).splitlines()[0]
+                problems.append(f"plugins.require: {text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({reason})")
                 continue
             have = installed.get(canonicalize_name(wanted.name))
             if have is None:
@@ -154,26 +155,39 @@ class Plugins:
         claim = allowed[0]
         check_requirement(claim)
         module = import_module(claim)
-        self._pm.register(module, name=namespace)
+        try:
+            self._pm.register(module, name=namespace)
+        except Exception as error:  # pluggy refuses hooks with arguments, for one
+            raise failure(claim, f"registering it raised {type(error).__name__}: {error}") from error
         return Plugin(claim, collect(self._pm, claim, module), unknown_hooks(self._pm, namespace))
 
 
 def scan() -> list[Claim]:
-    """Reads the metadata of every installed distribution; imports nothing."""
-    claims = []
-    for point in entry_points(group=GROUP):
-        dist = point.dist
-        if dist is None or point.name == CORE:
-            name = dist.name if dist else "an unknown distribution"
-            claims.append(Claim(point.name, point.value, name, dist.version if dist else "?", (), point))
+    """Reads the metadata of every installed distribution; imports nothing. Metadata that cannot be read is passed over."""
+    claims: dict[tuple[str, str], Claim] = {}  # of two copies of one distribution, Python imports the first
+    for dist in distributions():
+        try:
+            found = [claim_of(dist, point) for point in dist.entry_points if point.group == GROUP]
+        except Exception:  # noqa: S112 - somebody else's broken file, which nobody has asked for
             continue
-        claims.append(Claim(point.name, point.value, dist.name, dist.version, tuple(dist.requires or ()), point))
-    return claims
+        for claim in found:
+            claims.setdefault((canonicalize_name(claim.distribution), claim.namespace), claim)
+    return list(claims.values())
+
+
+def claim_of(dist: Distribution, point: EntryPoint) -> Claim:
+    """One entry point of a distribution, whose METADATA may be missing."""
+    known = dist.metadata or {}
+    name, version = known.get("Name") or "an unknown distribution", known.get("Version") or "of unknown version"
+    return Claim(point.name, point.value, name, version, tuple(dist.requires or ()), point)
 
 
 def check_requirement(claim: Claim) -> None:
     """Refuses a plugin that names no rethaw version, or another one than this, before it is imported."""
-    wanted = [r for r in map(Requirement, claim.requires) if canonicalize_name(r.name) == "rethaw"]
+    try:
+        wanted = [r for r in map(Requirement, claim.requires) if canonicalize_name(r.name) == "rethaw"]
+    except InvalidRequirement as error:
+        raise failure(claim, f"its metadata holds a requirement that cannot be read: {str(error).splitlines()[0]}") from error
     if not wanted:
         raise failure(claim, "its distribution declares no requirement on rethaw",
                       'Its author adds dependencies = ["rethaw>=0.1,<0.2"] to its pyproject.toml.')  # fmt: skip
@@ -199,10 +213,13 @@ def collect(pm: pluggy.PluginManager, claim: Claim, module: Any) -> Mapping[tupl
             if impl.plugin is not module:
                 continue
             try:
-                answer = list(impl.function())
+                answer = impl.function()
+                entries = list(answer) if isinstance(answer, Iterable) else answer
             except (Exception, SystemExit) as error:
                 raise failure(claim, f"its hook {kind.hook} raised {type(error).__name__}: {error}") from error
-            for spec in answer:
+            if not isinstance(entries, list):
+                raise failure(claim, f"its hook {kind.hook} returned a {type(answer).__name__}, not a list of specs")
+            for spec in entries:
                 problem = check_spec(spec, kind.name, specs)
                 if problem:
                     raise failure(claim, f"its hook {kind.hook} returned rubbish: {problem}")
@@ -215,13 +232,19 @@ def check_spec(spec: Any, kind: str, seen: Mapping[tuple[str, str], Spec]) -> st
     if not isinstance(spec, Spec):
         return f"{spec!r} is a {type(spec).__name__}, not a spec made with rethaw.api.{kind}(…)"
     if spec.kind != kind:
-        return f"{spec.name!r} is a {spec.kind}"
-    if not spec.name.isidentifier() or (kind, spec.name) in seen:
-        return f"{spec.name!r} is not an identifier or stands there twice"
+        return f"{spec.name!r} is a {spec.kind}, not a {kind}"
+    if not isinstance(spec.name, str) or not spec.name.isidentifier():
+        return f"{spec.name!r} is no name: letters, digits and _ only"
+    if (kind, spec.name) in seen:
+        return f"{spec.name!r} stands there twice"
     if not (isinstance(spec.params, type) and hasattr(spec.params, "__dataclass_fields__")):
         return f"the parameters of {spec.name!r} are not a dataclass"
-    if spec.target.count(":") != 1:
+    if {"use", "id"} & set(spec.params.__dataclass_fields__):
+        return f"{spec.name!r} has a parameter named use or id, which are the host's own keys"
+    if not isinstance(spec.target, str) or spec.target.count(":") != 1:
         return f"the target of {spec.name!r} is {spec.target!r}, not 'module:attribute'"
+    if not isinstance(spec.summary, str):
+        return f"the summary of {spec.name!r} is not a text"
     return None
 
 

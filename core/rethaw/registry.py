@@ -66,7 +66,7 @@ class Registry:
         try:
             built = import_target(spec)(params, *args)
         except RethawError as error:
-            raise type(error)(f"{full}: {error.message}", error.hint) from error
+            raise ComponentError(f"{full}: {error.message}", error.hint) from error
         except (Exception, SystemExit) as error:
             cause = failure(claim, f"building {full} raised {type(error).__name__}: {error}")
             raise ComponentError(cause.message, cause.hint) from error

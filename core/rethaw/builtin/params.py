@@ -161,9 +161,21 @@ class Rmse:
 
 @dataclass(frozen=True)
 class UNet:
-    """A compact U-Net.
+    """A compact U-Net: residual blocks with scale-shift severity embedding, added skips, channels last.
 
-    width: channels at full resolution.
+    width: channels at the finest level.
+    multipliers: of the width, one for each level; each level halves height and width.
+    blocks: residual blocks a level, on each side of the U.
+    attention: levels (0 is the finest) with self-attention after their blocks.
+    dropout: in the residual blocks.
+    patch: pixels folded into channels before the first level; 2 is four times faster than 1.
+    bands: finer and finer bands of x_t, amplified, that the first layer is shown beside x_t.
     """
 
-    width: Annotated[int, Ge(8)] = 32
+    width: Annotated[int, Ge(4)] = 32
+    multipliers: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2)
+    blocks: Annotated[int, Ge(1)] = 2
+    attention: tuple[Annotated[int, Ge(0)], ...] = ()
+    dropout: Annotated[float, Ge(0), Le(1)] = 0.0
+    patch: Annotated[int, Ge(1), Le(8)] = 2
+    bands: Annotated[int, Ge(0), Le(8)] = 3

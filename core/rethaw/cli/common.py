@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="[KEY=VALUE]...")]  # fmt: skip
+Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="KEY=VALUE")]  # fmt: skip
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")]
 Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's).")]
 SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sampler by name, such as core.direct (default: the pipeline's).")]  # fmt: skip
@@ -59,7 +59,7 @@ def conditions(words: Sequence[str] | None, count: int) -> dict[str, list[str]] 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON in one step."""
-    from rethaw.engine.run import write_text
+    from rethaw.files import write_text
 
     write_text(path, json.dumps(content, indent=2) + "\n")
 

@@ -35,7 +35,7 @@ def evaluate(
     """
     from rethaw.engine import pictures
     from rethaw.engine.evaluate import evaluate as measure
-    from rethaw.engine.run import write_text
+    from rethaw.files import write_text
     from rethaw.images import find_images
 
     files = find_images(data)[:limit]

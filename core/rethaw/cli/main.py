@@ -64,6 +64,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RETHAW_TRACEBACK"):
             raise
+        if isinstance(error, OSError):  # a full disk, a folder that may not be written, a name that is too long
+            where = f"{error.filename}: " if error.filename else ""
+            err.print(f"[bold red]error:[/] {escape(where + (error.strerror or str(error)))}")
+            sys.exit(2)
         err.print(f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))}\n  This is not a mistake of yours but a "
                   "defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where.")  # fmt: skip
         sys.exit(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import traceback
 from typing import TYPE_CHECKING, Annotated
@@ -44,10 +45,13 @@ def list_plugins(
     if as_json:
         print(json.dumps({"plugins": found, "components": rows}, indent=2))
         return
-    table = Table("plugin", "distribution", "version", "status", box=None)
+    columns = ("plugin", "distribution", "version", "entry point", "status")
+    table = Table(*columns, box=None)
     for row in found:
-        table.add_row(*(escape(row[key]) for key in ("plugin", "distribution", "version", "status")))
+        table.add_row(*(escape(row[column]) for column in columns))
     out.print(table, "")
+    for told in dict.fromkeys(row["told"] for row in found if row["told"]):
+        say(f"{told}\n")
     table = Table("component", "kind", "what it does", box=None)
     for row in rows:
         table.add_row(row["name"], row["kind"], escape(row["summary"]))
@@ -62,13 +66,20 @@ def components(registry: Registry, kind: str | None) -> list[dict[str, str]]:
 
 
 def status(registry: Registry) -> list[dict[str, str]]:
-    """A row for each installed plugin: `ok`, or why it does not load."""
+    """A row for each installed plugin: whether it is ok, blocked or broken, and what is to be told about that."""
     rows = []
     for namespace, claims in registry.plugins.claims.items():
         failure = registry.plugins.failures.get(namespace)
         for claim in claims:
-            told = failure.message if failure else "; ".join(("ok", *registry.plugins.load(namespace).notes))
-            rows.append({"plugin": namespace, "distribution": claim.distribution, "version": claim.version, "status": told})
+            blocked = registry.plugins.blocked(claim)
+            if blocked:
+                word, told = "blocked", f"plugin {claim} is not loaded: {blocked}"
+            elif failure:
+                word, told = "broken", str(failure)
+            else:
+                word, told = "ok", "\n".join(f"plugin {claim} {note}" for note in registry.plugins.load(namespace).notes)
+            rows.append({"plugin": namespace, "distribution": claim.distribution, "version": claim.version,
+                         "entry point": claim.module, "status": word, "told": told})  # fmt: skip
     return rows
 
 
@@ -88,7 +99,7 @@ def show_plugin(name: Annotated[str, typer.Argument(help="A plugin (kornia) or a
     registry = Registry()
     namespace, _, short = (name, "", "") if name in registry.plugins.claims else (name if "." in name else f"{CORE}.{name}").rpartition(".")
     if namespace not in registry.plugins.claims:
-        raise RethawError(f"no plugin named {namespace!r} is installed", f"Installed: {', '.join(registry.plugins.claims)}.")
+        raise not_found(registry, name)
     try:
         plugin = registry.plugins.load(namespace)
     except PluginError as error:
@@ -96,12 +107,23 @@ def show_plugin(name: Annotated[str, typer.Argument(help="A plugin (kornia) or a
             say("".join(traceback.format_exception(error.__cause__)))
         raise
     found = [spec for (_, n), spec in plugin.specs.items() if short in ("", n)]
-    if not found:
-        raise RethawError(f"{namespace} has no component {short!r}", f"It has: {', '.join(sorted(n for _, n in plugin.specs))}.")
+    if short and not found:
+        raise not_found(registry, name)
     if not short:
         say(f"{plugin.claim}\n")
     for spec in found:
         show_spec(f"{namespace}.{spec.name}", spec)
+
+
+def not_found(registry: Registry, name: str) -> RethawError:
+    """No plugin and no component has that name; the nearest ones that have."""
+    from rethaw.hookspecs import KINDS
+
+    names = [full for kind in KINDS for full in registry.names(kind)]
+    spelt = {full.rpartition(".")[2]: full for full in names} | {full: full for full in (*names, *registry.plugins.claims)}
+    close = dict.fromkeys(spelt[word] for word in difflib.get_close_matches(name, spelt))
+    hint = f"Did you mean {' or '.join(close)}?" if close else "rethaw plugins list shows what is installed."
+    return RethawError(f"no plugin and no component is named {name!r}", hint)
 
 
 def show_spec(full: str, spec: Spec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,9 +104,10 @@ class Job:
         began = time.perf_counter()
         x, state, row = self.input(picture, name)
         film, final = self.walk(x, state, name)
-        write_image(self.to / f"{name}.png", final, like=picture)
+        like = replace(picture, grey=False) if self.pipeline.makes_colour else picture
+        write_image(self.to / f"{name}.png", final, like=like)
         strip = [x[0].cpu(), *(frame[2] for frame in film[:-1]), final]
-        labels = ["input", *(f"x̂0, t = {frame[0]:.2f}" for frame in film[:-1]), "restored"]
+        labels = ["input", *(f"x0 seen at t = {frame[0]:.2f}" for frame in film[:-1]), "restored"]
         pictures.save(pictures.strip(strip, labels, title=file.name), self.to / f"{name}-strip.png")
         return {"file": str(file), "restored": f"{name}.png", **row, "seconds": round(time.perf_counter() - began, 3)}
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from rethaw.api import RethawError
-from rethaw.config.yaml import ConfigError, Mark, Marked, Problem, parse_scalar, read_yaml
+from rethaw.config.model import DEFAULTS, LISTS, SINGLE
+from rethaw.config.yaml import ConfigError, Mark, Marked, Problem, parse_value, read_yaml
+from rethaw.plugins import CORE
 
 
 def recipe_path(name: str) -> Path | None:
@@ -33,6 +33,8 @@ def find_file(name: str, beside: Path | None = None) -> Path:
     recipe = recipe_path(name)
     if recipe:
         return recipe
+    if path.is_dir():
+        raise RethawError(f"{path} is a folder without resolved.yaml, so it is no run", "Name a YAML file, a recipe or a run folder.")
     raise RethawError(f"there is no file {str(path)!r} and no recipe {name!r}",
                       f"The recipes are: {', '.join(recipe_names())}.")  # fmt: skip
 
@@ -42,9 +44,9 @@ def load_tree(path: Path, seen: tuple[Path, ...] = ()) -> Marked:
     path = path.resolve() if seen else path
     tree = read_yaml(path)
     base = tree.value.pop("extends", None)
-    if base is None:
+    mark = (tree.keys or {}).pop("extends", tree.mark)
+    if base is None or base.value is None:
         return tree
-    mark = tree.keys.pop("extends") if tree.keys else base.mark
     if not isinstance(base.value, str):
         raise ConfigError([Problem(base.mark, "extends names one file or recipe")])
     try:
@@ -58,9 +60,10 @@ def load_tree(path: Path, seen: tuple[Path, ...] = ()) -> Marked:
 
 def merge(base: Marked, over: Marked) -> Marked:
     """Mappings merge key by key; lists and scalars are replaced, and so is a component of another name."""
-    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+    if not isinstance(over.value, dict):
         return over
-    if "use" in over.value and over.value["use"].plain() != base.plain().get("use"):
+    base = as_component(base)
+    if not isinstance(base.value, dict) or ("use" in over.value and full_name(over) != full_name(base)):
         return over
     value, keys = dict(base.value), dict(base.keys or {})
     for key, item in over.value.items():
@@ -69,18 +72,33 @@ def merge(base: Marked, over: Marked) -> Marked:
     return Marked(value, over.mark, keys)
 
 
+def as_component(node: Marked) -> Marked:
+    """A component that is given by its bare name, as the mapping that can take parameters."""
+    if not isinstance(node.value, str):
+        return node
+    return Marked({"use": Marked(node.value, node.mark)}, node.mark, {"use": node.mark})
+
+
+def full_name(node: Marked) -> str:
+    """The component that a mapping names; `cold` is `core.cold`."""
+    use = str(node.value["use"].plain()) if "use" in node.value else ""
+    return use if "." in use else f"{CORE}.{use}"
+
+
 def override(tree: Marked, overrides: Sequence[str]) -> Marked:
     """Applies `dotted.path=value` words; an item of a list is named by its id, its component or its number."""
     problems = []
     for word in overrides:
-        mark = Mark(f"command line: {word}")
+        mark = Mark(f"command line: {word if len(word) < 80 else word[:77] + '…'}")
         path, equals, text = word.partition("=")
         try:
             if not equals or not path:
                 raise ValueError("an override is key=value, such as train.steps=1000")
-            assign(tree, path.split("."), marked(parse_scalar(text), mark), mark)
-        except (ValueError, KeyError, yaml.YAMLError, ConfigError) as error:
-            problems.append(Problem(mark, str(error.args[0] if isinstance(error, KeyError) else error)))
+            assign(tree, path.split("."), marked(parse_value(text, str(mark)), mark), mark)
+        except ConfigError as error:
+            problems += [Problem(mark, problem.message) for problem in error.problems]
+        except ValueError as error:
+            problems.append(Problem(mark, str(error)))
     if problems:
         raise ConfigError(problems)
     return tree
@@ -111,21 +129,28 @@ def assign(tree: Marked, path: list[str], value: Marked, mark: Mark) -> None:
 
 
 def step_into(node: Marked, word: str, path: str, mark: Mark) -> Marked:
+    """What `word` names in a node; a mapping that is not there yet is made, from the default if it has one."""
     if isinstance(node.value, list):
-        return node.value[item_index(node, word, path)]  # type: ignore[no-any-return]
+        at = item_index(node, word, path)
+        node.value[at] = as_component(node.value[at])
+        return node.value[at]  # type: ignore[no-any-return]
     if not isinstance(node.value, dict):
         raise ValueError(f"{path}: {word!r} cannot be reached, there is a plain value above it")
     if word not in node.value and item_id(node) == word:
         return node  # `degradation.blur.…` where the degradation is a single mapping, not a list
     if word not in node.value or node.value[word].value is None:
-        node.value[word] = Marked({}, mark, {})
+        node.value[word] = marked(DEFAULTS.get(path, {}), mark)
         node.keys = {**(node.keys or {}), word: mark}
+    if path in SINGLE or path in LISTS:
+        node.value[word] = as_component(node.value[word])
     return node.value[word]  # type: ignore[no-any-return]
 
 
 def item_id(item: Marked) -> str | None:
     """An item's id: the one it gives, else the last part of its component's name."""
-    plain = item.plain() if isinstance(item.value, dict) else {}
+    plain = as_component(item).plain()
+    if not isinstance(plain, dict):
+        return None
     return str(plain.get("id") or str(plain.get("use") or "").rpartition(".")[2]) or None
 
 
@@ -133,6 +158,6 @@ def item_index(node: Marked, word: str, path: str) -> int:
     ids = [item_id(item) for item in node.value]
     if word in ids:
         return ids.index(word)
-    if word.isdigit() and int(word) < len(ids):
+    if word.isdecimal() and int(word) < len(ids):
         return int(word)
-    raise KeyError(f"{path}: there is no item {word!r}; the items are {', '.join(map(str, ids))}")
+    raise ValueError(f"{path}: there is no item {word!r}; the items are {', '.join(map(str, ids)) or 'none'}")

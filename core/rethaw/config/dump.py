@@ -8,7 +8,17 @@ from typing import Any
 
 import yaml
 
-from rethaw.config.model import KEYS, LISTS, SECTIONS, SINGLE, Component, Config
+from rethaw.config.model import DEFAULTS, KEYS, LISTS, SECTIONS, SINGLE, Component, Config
+from rethaw.config.yaml import Loader
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+    yaml_implicit_resolvers = {
+        first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *Loader.yaml_implicit_resolvers.get(first, [])]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *Loader.yaml_implicit_resolvers}
+    }
 
 
 def dump_config(config: Config) -> str:
@@ -18,7 +28,7 @@ def dump_config(config: Config) -> str:
         value = getattr(config, key, None)
         if key == "degradation" and not config.composed:
             tree[key] = component_tree(config.degradation[0])
-        elif key in LISTS and value:
+        elif key in LISTS and (value or key in DEFAULTS):
             tree[key] = [component_tree(item) for item in value]
         elif key in SINGLE and value:
             tree[key] = component_tree(value)
@@ -26,7 +36,7 @@ def dump_config(config: Config) -> str:
             tree[key] = plain(value)
         elif key in ("version", "seed"):
             tree[key] = value
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 def component_tree(component: Component) -> dict[str, Any]:

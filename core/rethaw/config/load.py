@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,7 @@ def load_text(text: str, overrides: Sequence[str] = (), source: str = "<text>") 
 def validate(tree: Marked, block: Sequence[str] = ()) -> tuple[Config, Registry]:
     """A composed tree to a Config. Raises ConfigError with all problems."""
     found = Findings()
+    tree = Marked({key: item for key, item in tree.value.items() if item.value is not None}, tree.mark, tree.keys)
     found.unknown_keys(tree, KEYS, "")
     policy = found.section(tree, "plugins", SECTIONS["plugins"]) or Policy()
     registry = Registry.under(Policy(policy.block + tuple(block), policy.allow, policy.require))
@@ -66,11 +68,18 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
     if values.get("guidance") and any(item.host.drop == 0 for item in values["conditioner"]):
         found.add(place(tree, "guidance"), "guidance needs training with the null condition, but a conditioner has drop: 0")
     channels = getattr(values.get("restorer"), "channels", 3)
-    for item in values["degradation"]:
+    for item in leaves(values["degradation"]):
         needed = registry.find("degradation", item.use)[1].traits["channels"]
         if needed not in (None, channels):
             found.add(place(tree, "degradation"), f"{item.use} works on {needed}-channel images, "
                       f"but restorer.channels is {channels}")  # fmt: skip
+
+
+def leaves(items: Iterable[Component]) -> Iterator[Component]:
+    """Components and their members, to any depth."""
+    for item in items:
+        yield item
+        yield from leaves(item.of)
 
 
 @dataclass
@@ -82,18 +91,17 @@ class Findings:
     def add(self, mark: Mark, message: str, hint: str = "") -> None:
         self.problems.append(Problem(mark, message, hint))
 
-    def unknown_keys(self, node: Marked, known: Iterable[str], path: str) -> bool:
+    def unknown_keys(self, node: Marked, known: Sequence[str], path: str) -> None:
         """Reports keys that do not exist, with a close spelling."""
-        unknown = [key for key in node.value if key not in set(known)]
-        for key in unknown:
-            close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-            hint = f"Did you mean {close[0]}?" if close else f"The keys here are: {', '.join(known)}."
-            self.add((node.keys or {}).get(key, node.mark), f"unknown key {join(path, key)!r}", hint)
-        return bool(unknown)
+        for key in node.value:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+                hint = f"Did you mean {close[0]}?" if close else f"The keys here are: {', '.join(known)}."
+                self.add(place(node, key), f"unknown key {join(path, key)!r}", hint)
 
     def scalar(self, tree: Marked, key: str, kind: type, default: Any) -> Any:
         node = tree.value.get(key)
-        if node is None or node.value is None:
+        if node is None:
             return default
         if type(node.value) is not kind:
             self.add(node.mark, f"{key}: {describe(node.value)} is not {article(kind.__name__)}")
@@ -101,19 +109,20 @@ class Findings:
         return node.value
 
     def section(self, tree: Marked, key: str, cls: type) -> Any:
-        """A key with fixed keys of its own; an empty one is all defaults."""
+        """A key with fixed keys of its own; None where it is absent."""
         node = tree.value.get(key)
-        if node is None or node.value is None:
-            return cls() if key != "guidance" else None
+        if node is None:
+            return None
         if not isinstance(node.value, dict):
             self.add(node.mark, f"{key} is a mapping of keys, not {describe(node.value)}")
             return None
-        wrong = self.unknown_keys(node, [f.name for f in fields(cls)], key)
-        return None if wrong else self.params(cls, node, dict(node.value), key)
+        names = [f.name for f in fields(cls)]
+        self.unknown_keys(node, names, key)
+        return self.params(cls, node, {name: item for name, item in node.value.items() if name in names}, key)
 
     def components(self, node: Marked | None, kind: str, key: str, registry: Registry) -> tuple[Component, ...]:
         """One component or a list of them, with ids that differ."""
-        if node is None or node.value is None:
+        if node is None:
             return ()
         items = node.value if isinstance(node.value, list) else [node]
         if not items and kind == "degradation":
@@ -142,64 +151,97 @@ class Findings:
         host_cls = HOSTS.get(kind, PlainHost)
         host_keys = {f.name for f in fields(host_cls)}
         own_keys = {f.name for f in fields(spec.params)}
-        if self.unknown_keys(node, ["use", *sorted(own_keys), *sorted(host_keys - own_keys)], path):
-            return None
+        self.unknown_keys(node, ["use", *sorted(own_keys), *sorted(host_keys - own_keys)], path)
         given = {key: item for key, item in node.value.items() if key != "use"}
-        of = self.nested(given.pop("of", None), kind, f"{path}.of", registry) if "of" in own_keys else ()
+        of = self.nested(node, given.pop("of", None), kind, f"{path}.of", registry) if "of" in own_keys else ()
         host = self.params(host_cls, node, {k: v for k, v in given.items() if k in host_keys}, path)
         params = self.params(spec.params, node, {k: v for k, v in given.items() if k in own_keys}, path)
-        return Component(kind, full, params, host, of) if params is not None and host is not None else None
+        if params is None or host is None:
+            return None
+        host = replace(host, id=host.id or full.rpartition(".")[2])
+        if not host.id.isidentifier():
+            self.add(node.value["id"].mark, f"{path}.id: {describe(host.id)} is not a name", "Use letters, digits and _ only.")
+        return Component(kind, full, params, host, of)
 
-    def nested(self, node: Marked | None, kind: str, path: str, registry: Registry) -> tuple[Component, ...]:
+    def nested(
+        self, above: Marked, node: Marked | None, kind: str, path: str, registry: Registry
+    ) -> tuple[Component, ...]:
         """The members of a component of components, such as a mixture."""
         if node is None or not isinstance(node.value, list) or not node.value:
-            self.add(node.mark if node else Mark("?"), f"{path}: list the members, such as of: [{{use: …}}, {{use: …}}]")
+            self.add((node or above).mark, f"{path}: list the members, such as of: [{{use: …}}, {{use: …}}]")
             return ()
         return self.components(node, kind, path, registry)
 
     def params(self, cls: type, node: Marked, given: Mapping[str, Marked], path: str) -> Any:
         """Validates parameters with pydantic, strictly: "4" is not a number and true is not 1."""
-        missing = [f.name for f in fields(cls) if f.name not in given and f.name != "of"
-                   and f.default is MISSING and f.default_factory is MISSING]  # fmt: skip
-        for name in missing:
-            self.add(node.mark, f"{join(path, name)} is missing")
-        if missing:
-            return None
-        for key, item in given.items():
-            if isinstance(item.value, float) and not math.isfinite(item.value):
-                self.add(item.mark, f"{join(path, key)}: {item.value} is not a finite number")
-                return None
+        endless = {key: item for key, item in given.items() for item in infinite(item)}
+        for key, item in endless.items():
+            self.add(item.mark, f"{join(path, key)}: {item.value} is not a finite number")
+        text = json.dumps({key: item.plain() for key, item in given.items() if key not in endless})
         try:
-            return adapter(cls).validate_json(json.dumps({k: v.plain() for k, v in given.items()}), strict=True)
+            return adapter(cls).validate_json(text, strict=True)
         except ValidationError as error:
-            for text, where in messages(error):
-                spot = locate(given, where) or node.mark
-                self.add(spot, f"{join(path, *(str(w) for w in where))}: {text}")
+            for told, where in messages(error):
+                if where[:1] not in {(key,) for key in endless}:
+                    self.add(locate(given, where, told) or node.mark, f"{join(path, *map(str, where))}{told}")
+        except RethawError as error:
+            self.add(node.mark, f"{path}: {error.message}", error.hint)
+        except Exception as error:  # a plugin's parameter class may do anything in __post_init__
+            self.add(node.mark, f"{path}: checking its parameters raised {type(error).__name__}: {error}")
         return None
 
 
-def messages(error: ValidationError) -> list[tuple[str, tuple[Any, ...]]]:
-    """Pydantic's errors, one for each place: the branches of a union are told in one sentence."""
-    grouped: dict[tuple[Any, ...], list[str]] = {}
-    for item in error.errors(include_url=False):
-        where = tuple(w for w in item["loc"] if isinstance(w, int) or str(w).isidentifier())[:1 + sum(
-            isinstance(w, int) for w in item["loc"])]  # fmt: skip
-        text = item["msg"].removeprefix("Value error, ")
-        value = item.get("input")
-        told = isinstance(value, (str, int, float, bool)) and item["type"] != "value_error"
-        grouped.setdefault(where[:1], []).append(lower(text) + (f", not {describe(value)}" if told else ""))
-    return [("; or ".join(dict.fromkeys(texts)), where) for where, texts in grouped.items()]
+def infinite(node: Marked) -> Iterator[Marked]:
+    """The numbers in a value, to any depth, that are infinite or none."""
+    if isinstance(node.value, float) and not math.isfinite(node.value):
+        yield node
+    for item in node.value if isinstance(node.value, list) else ():
+        yield from infinite(item)
 
 
-def lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+STATED = ("value_error", "assertion_error", "too_short", "too_long")
+"""Pydantic's errors whose text needs no "not …" after it."""
 
 
-def locate(given: Mapping[str, Marked], where: Sequence[Any]) -> Mark | None:
-    """The mark of the value that pydantic's location names, as deep as the tree goes."""
-    node: Marked | None = given.get(str(where[0])) if where else None
+def messages(error: ValidationError) -> list[tuple[str, tuple[str | int, ...]]]:
+    """Pydantic's errors, one for each place: the branches of a union are told in one sentence.
+
+    Where one branch got deeper into a value than the others, it is the one that was meant.
+    """
+    items = [((*item["loc"][:1], *(w for w in item["loc"][1:] if isinstance(w, int))), item) for item in error.errors()]
+    grouped: dict[tuple[str | int, ...], list[Any]] = {}
+    for where, item in items:
+        if not any(other[:1] == where[:1] and len(other) > len(where) for other, _ in items):
+            grouped.setdefault(where, []).append(item)
+    return [(sentence(found), where) for where, found in grouped.items()]
+
+
+def sentence(items: Sequence[Any]) -> str:
+    """The errors at one place as one text."""
+    if items[0]["type"] == "missing":
+        return " is missing"
+    value = items[0]["input"]
+    unmeant = {str: "tuple_type", list: "literal_error"}.get(type(value))  # the other branch of `word | list`
+    items = [item for item in items if item["type"] != unmeant] or items
+    texts = [plain_words(item["msg"]) for item in items]
+    told = "" if any(item["type"] in STATED for item in items) else f", not {describe(value)}"
+    return f": {'; or '.join(dict.fromkeys(texts))}{told}"
+
+
+def plain_words(message: str) -> str:
+    """Pydantic's wording without its jargon."""
+    text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ").replace("valid array", "list")
+    text = text.replace("Tuple should", "the list should").replace("List should", "the list should").replace(" after validation", "")
+    return (text[:1].lower() + text[1:]).replace("valid integer", "whole number").replace("a valid string", "text")
+
+
+def locate(given: Mapping[str, Marked], where: Sequence[Any], told: str) -> Mark | None:
+    """The mark of the value that pydantic's location names, as deep as the tree goes, or that the text speaks of."""
+    if not where:
+        return next((item.mark for key, item in given.items() if re.search(rf"\b{re.escape(key)}\b", told)), None)
+    node = given.get(str(where[0]))
     for step in where[1:]:
-        if node is None or not isinstance(node.value, list) or not isinstance(step, int) or step >= len(node.value):
+        if node is None or not isinstance(node.value, list) or step >= len(node.value):
             break
         node = node.value[step]
     return node.mark if node else None
@@ -209,9 +251,12 @@ def locate(given: Mapping[str, Marked], where: Sequence[Any]) -> Mark | None:
 def adapter(cls: type) -> TypeAdapter[Any]:
     """Pydantic's validator for a parameter class, made once."""
     try:
-        return TypeAdapter(cls)
+        made: TypeAdapter[Any] = TypeAdapter(cls)
+        made.rebuild(raise_errors=True)  # pydantic puts off a type that it cannot find
+        return made
     except Exception as error:  # noqa: BLE001 - a plugin's parameter class may hold anything
-        raise RethawError(f"the parameters {cls.__module__}.{cls.__qualname__} cannot be validated: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise RethawError(f"the parameters {cls.__module__}.{cls.__qualname__} cannot be validated: {reason}") from error
 
 
 def default_node(key: str) -> Marked | None:
@@ -232,7 +277,9 @@ def article(name: str) -> str:
 
 
 def describe(value: Any) -> str:
+    """A value in a message."""
     if isinstance(value, (dict, list)):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return json.dumps(value) if isinstance(value, (str, bool, int, float)) else "nothing"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 

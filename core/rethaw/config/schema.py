@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from rethaw.api import Spec
+from pydantic import PydanticUserError
+
+from rethaw.api import RethawError, Spec
 from rethaw.config.load import adapter
 from rethaw.config.model import HOSTS, LISTS, SECTIONS, SINGLE, Config, PlainHost
 from rethaw.plugins import CORE
@@ -18,7 +20,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     kinds = set(SINGLE.values()) | set(LISTS.values())
     for kind in sorted(kinds):
         found = [registry.find(kind, name) for name in registry.names(kind)]
-        defs[kind] = {"anyOf": [component_schema(full, spec, defs) for full, spec in found]}
+        shapes = [shape for full, spec in found if (shape := component_schema(full, spec, defs))]
+        named = {"type": "string", "enum": [name for shape in shapes for name in shape["properties"]["use"]["enum"]]}
+        defs[kind] = {"anyOf": [named, *shapes] if shapes else [{"type": "string"}]}
     docs = param_docs(Config)
     properties: dict[str, Any] = {"version": {"const": 1}, "extends": {"type": "string"}, "seed": {"type": "integer"}}
     properties |= {key: object_schema(cls, defs) for key, cls in SECTIONS.items()}
@@ -32,9 +36,13 @@ def json_schema(registry: Registry) -> dict[str, Any]:
             "required": ["degradation"], "$defs": defs}  # fmt: skip
 
 
-def component_schema(full: str, spec: Spec, defs: dict[str, Any]) -> dict[str, Any]:
-    """One component: `use` with its names, its own parameters, and the host's keys."""
-    own, host = object_schema(spec.params, defs), object_schema(HOSTS.get(spec.kind, PlainHost), defs)
+def component_schema(full: str, spec: Spec, defs: dict[str, Any]) -> dict[str, Any] | None:
+    """One component: `use` with its names, its own parameters, the host's keys. None if pydantic cannot say."""
+    host = object_schema(HOSTS.get(spec.kind, PlainHost), defs)
+    try:
+        own = object_schema(spec.params, defs)
+    except (RethawError, PydanticUserError):
+        return None
     names = [full, spec.name] if full.startswith(f"{CORE}.") else [full]
     properties = {"use": {"enum": names}, **host["properties"], **own["properties"]}
     if "of" in own["properties"]:

@@ -17,7 +17,9 @@ import yaml
 from rethaw.api import RethawError
 
 MAX_NODES = 20_000
+MAX_DEPTH = 50
 MAX_BYTES = 1_000_000
+MAX_INT = 2**63
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,28 @@ class ConfigError(RethawError):
     """All that is wrong with a config, at once."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda p: (p.mark.source, p.mark.line, p.mark.column))
+        self.problems = sorted(dict.fromkeys(problems), key=lambda p: (p.mark.source, p.mark.line, p.mark.column))
         super().__init__("\n".join(map(str, self.problems)))
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML with the scalars of YAML 1.2's core schema."""
+    """PyYAML with the scalars of YAML 1.2's core schema, bounded, and with every tag that is written out marked."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
+    depth = count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """One node and all below it; stops at the first that is too deep or one too many."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self.depth, self.count = self.depth + 1, self.count + 1
+        if self.depth > MAX_DEPTH or self.count > MAX_NODES:
+            limit = f"nested more than {MAX_DEPTH} deep" if self.depth > MAX_DEPTH else f"more than {MAX_NODES} values"
+            raise yaml.MarkedYAMLError(problem=f"this is {limit}", problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if node is not None and getattr(event, "tag", None) is not None:
+            node.tag = EXPLICIT + event.tag
+        return node
 
 
 Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
@@ -85,7 +101,7 @@ Loader.add_implicit_resolver(
     re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
     list("-+0123456789."),
 )
-CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "map", "seq")}
+EXPLICIT = "explicit "
 
 
 def read_yaml(path: Path) -> Marked:
@@ -103,29 +119,45 @@ def read_yaml(path: Path) -> Marked:
 
 def parse_yaml(text: str, source: str) -> Marked:
     """Parses one YAML document that is a mapping."""
-    try:
-        root = yaml.compose(text, Loader=Loader)
-    except yaml.MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source)
-        raise ConfigError([Problem(mark, f"not valid YAML: {error.problem or error.context}")]) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError([Problem(Mark(source), f"not valid YAML: {error}")]) from error
+    root = compose(text, source)
     if root is None:
         raise ConfigError([Problem(Mark(source), "the file is empty", "Start with: version: 1")])
-    converter = Converter(source)
-    marked = converter.convert(root, ())
+    marked = convert(root, source)
     if not isinstance(marked.value, dict):
         raise ConfigError([Problem(marked.mark, "a pipeline is a mapping of keys, such as version: 1")])
-    if converter.problems:
-        raise ConfigError(converter.problems)
     return marked
 
 
-def parse_scalar(text: str) -> Any:
+def parse_value(text: str, source: str) -> Any:
     """The value of one override, `key=TEXT`, read as YAML (so lists and mappings in flow style work too)."""
-    node = yaml.compose(text, Loader=Loader) if text.strip() else None
-    return Converter("").convert(node, ()).plain() if node is not None else None
+    root = compose(text, source)
+    return None if root is None else convert(root, source).plain()
+
+
+def compose(text: str, source: str) -> yaml.Node | None:
+    """PyYAML's nodes; whatever it cannot read is one ConfigError."""
+    try:
+        return yaml.compose(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source)
+        message = error.problem or error.context
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        mark = Mark(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"the character U+{ord(text[error.position]):04X} is not allowed"
+    except (ValueError, OverflowError):  # chr() in PyYAML
+        mark, message = Mark(source), 'an escape such as "\\UFFFFFFFF" stands for no character'
+    raise ConfigError([Problem(mark, f"not valid YAML: {message}")])
+
+
+def convert(root: yaml.Node, source: str) -> Marked:
+    """Nodes to Marked values; every mistake in them at once."""
+    converter = Converter(source)
+    marked = converter.convert(root, ())
+    if converter.problems:
+        raise ConfigError(converter.problems)
+    return marked
 
 
 class Converter:
@@ -142,8 +174,9 @@ class Converter:
         self.count += 1
         if self.count > MAX_NODES or id(node) in above:
             raise ConfigError([Problem(mark, f"aliases unfold into more than {MAX_NODES} values, or into themselves")])
-        if node.tag not in CORE_TAGS:
-            self.problems.append(Problem(mark, f"the tag {node.tag!r} is not allowed: a pipeline holds plain data only"))
+        if node.tag.startswith(EXPLICIT):
+            tag = node.tag.removeprefix(EXPLICIT).replace("tag:yaml.org,2002:", "!!")
+            self.problems.append(Problem(mark, f"the tag {tag} is not allowed: a pipeline holds plain data only"))
             return Marked(None, mark)
         if isinstance(node, yaml.SequenceNode):
             return Marked([self.convert(child, (*above, id(node))) for child in node.value], mark)
@@ -167,11 +200,13 @@ class Converter:
 
     def scalar(self, node: yaml.Node, mark: Mark) -> Hashable:
         text, tag = str(node.value), node.tag.rpartition(":")[2]
-        try:
-            if tag == "int":
-                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-            if tag == "float":
-                return float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
-        except ValueError as error:
-            self.problems.append(Problem(mark, f"{text[:40]!r} is no number: {error}"))
+        if tag == "int":
+            value = int(text, 0) if text[:2] in ("0o", "0x") else int(text[:40])
+            if len(text) > 40 or abs(value) >= MAX_INT:
+                self.problems.append(Problem(mark, f"{text[:40]}{'…' * (len(text) > 40)} is too large a number"))
+            return value
+        if tag == "float":
+            return float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
+        if not text.isprintable() and re.search("[\0\ud800-\udfff]", text):
+            self.problems.append(Problem(mark, "the text holds a character that no text has"))
         return {"null": None, "bool": text.lower() == "true"}.get(tag, text)

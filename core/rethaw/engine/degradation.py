@@ -45,7 +45,7 @@ def severity_map(host: DegradationHost) -> Any:
 
 def interpolate(x: Tensor, knots: Tensor) -> Tensor:
     """The piecewise linear function through knots (K, 2), at x (B,)."""
-    xs, ys = knots.to(x.device, x.dtype).unbind(1)
+    xs, ys = knots.to(x.device, x.dtype).T.contiguous()
     right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)

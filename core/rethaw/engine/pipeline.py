@@ -202,6 +202,15 @@ class Pipeline:
         """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
         return None if state and hasattr(self.degradation, "infer") else state
 
+    @property
+    def makes_colour(self) -> bool:
+        """Whether the degradation leaves no colour, so that restoring a grey file gives a coloured one."""
+        if self.config.restorer.channels != 3:
+            return False
+        colours = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(self.device) * 2 - 1
+        x = self.degradation.degrade(colours, expand(1.0, colours), self.degradation.draw(colours, generators(0, 1)))
+        return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
+
     @torch.no_grad()
     def start(self, n: int, size: tuple[int, int] | None = None, seed: int | None = None, first: int = 0) -> tuple[Tensor, State]:
         """Draws n samples of x_1, with their states, to generate from."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rethaw.engine.run import write_text
+from rethaw.files import write_text
 
 
 @dataclass(frozen=True)

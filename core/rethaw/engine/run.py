@@ -12,75 +12,31 @@ Every file is written beside its place and renamed, so none is ever half-written
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rethaw import __version__
 from rethaw.api import RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Component, Config
+from rethaw.files import replacing, write_text
 from rethaw.registry import Registry
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place once the block has written it; on failure nothing changes."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    part = Path(name)
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~umask())
-        part.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
-            raise
-        raise cannot_write(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def umask() -> int:
-    """The permissions that new files lack here (mkstemp's files lack all of others')."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def cannot_write(path: Path, error: Exception) -> RethawError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return RethawError(f"cannot write {path}: {why}", "Free some room or choose another folder; what was there is unharmed.")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in one step."""
-    with replacing(path) as part:
-        part.write_text(text, "utf-8")
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file in one step."""
-    with replacing(path) as part:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, part)
+    with replacing(path) as file:
+        file.write(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -95,8 +51,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a checkpoint in one step."""
-    with replacing(path) as part:
-        torch.save(dict(content), part)
+    with replacing(path) as file:
+        torch.save(dict(content), file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Protocol
 
 import torch
@@ -78,6 +79,7 @@ def starts(length: int, size: int, overlap: int) -> list[int]:
 
 
 def ramp(size: int, overlap: int, like: Tensor) -> Tensor:
-    """The weight of a tile along one side: rising over the overlap, one inside."""
+    """The weight of a tile along one side: sin² over the overlap, so that its border, short of context, hardly counts."""
     at = torch.arange(size, device=like.device, dtype=like.dtype)
-    return ((torch.minimum(at, size - 1 - at) + 1) / (overlap + 1)).clamp(max=1)
+    inward = ((torch.minimum(at, size - 1 - at) + 1) / (overlap + 1)).clamp(max=1)
+    return torch.sin(inward * (math.pi / 2)).square()

@@ -26,6 +26,7 @@ from rethaw.engine.examples import Order, first_images, loader, observe
 from rethaw.engine.restorer import Conditioners, Restorer
 from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible, read_log
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
+from rethaw.files import sweep
 from rethaw.ops import expand, mix_seed, rand
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -162,6 +163,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Takes up where the checkpoint ends."""
+        sweep(self.folder)
         saved = load_checkpoint(self.folder / CHECKPOINT)
         path = self.folder / CHECKPOINT
         if not isinstance(saved, dict) or "restorer" not in saved:

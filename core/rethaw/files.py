@@ -1,0 +1,57 @@
+"""Files that are never half-written: each is written beside its place and renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from rethaw.api import RethawError
+
+PART = ".part"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file beside `path` that takes its place once it is written whole; after a failure all is as it was.
+
+    Makes the folder. Raises RethawError for what goes wrong in writing: no permission, no space, not encodable.
+    """
+    final = Path(os.path.realpath(path))  # a link stays a link
+    part = final.with_name(f".{final.name}.{uuid4().hex}{PART}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(final)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(error, OSError | ValueError) and not write_failed(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise RethawError(f"{path} could not be written: {reason}",
+                          "Free some room or choose another folder; what was there is unharmed.") from error  # fmt: skip
+
+
+def write_failed(error: BaseException) -> bool:
+    """torch and safetensors tell a full disk in exceptions of their own."""
+    return type(error).__name__ == "SafetensorError" or (isinstance(error, RuntimeError) and "write" in str(error).lower())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def sweep(folder: Path) -> None:
+    """Removes the parts that a killed process has left in a folder."""
+    for part in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            part.unlink()

@@ -1,0 +1,18 @@
+"""`make bench`: every benchmark in one run, on the same threads."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.bench import degradations, sampling
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of interleaved rounds\n")
+    for bench in (sampling, degradations):
+        print("\n".join(bench.run()), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

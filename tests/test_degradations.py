@@ -1,0 +1,206 @@
+"""The contract of degradations, for every first-party one, and each against its definition."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rethaw
+from rethaw.api import RethawError
+from rethaw.engine.degradation import probe
+from rethaw.ops import expand, generators
+from tests.worlds import FIRST_PARTY, degradation_id, images, made
+
+every = pytest.mark.parametrize("case", FIRST_PARTY, ids=degradation_id)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(24, 20), (7, 33), (1, 1), (12, 3)])
+def test_severity_zero_is_the_identity(case: Any, dtype: Any, size: tuple[int, int]) -> None:
+    x0, degradation = images(height=size[0], width=size[1], dtype=dtype), made(case)
+    state = degradation.draw(x0, generators(1, 3))
+    x = degradation.degrade(x0, expand(0.0, x0), state)
+    assert x.shape == x0.shape and x.dtype == dtype
+    assert (x - x0).abs().max() <= (1e-6 if dtype == torch.float32 else 1e-12)
+
+
+@every
+def test_it_is_a_function_of_its_arguments_and_touches_nothing_else(case: Any) -> None:
+    x0, degradation, t = images(), made(case), torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64)
+    untouched, before = x0.clone(), torch.get_rng_state()
+    state = degradation.draw(x0, generators(1, 3))
+    again = degradation.draw(x0, generators(1, 3))
+    assert state.keys() == again.keys() and all(torch.equal(state[k], again[k]) for k in state)
+    assert torch.equal(degradation.degrade(x0, t, state), degradation.degrade(x0, t, again))
+    assert torch.equal(x0, untouched) and torch.equal(torch.get_rng_state(), before)
+    assert all(len(value) == 3 for value in state.values())
+
+
+@every
+def test_each_image_has_its_own_severity_and_state(case: Any) -> None:
+    x0, degradation, t = images(), made(case), torch.tensor([0.15, 0.6, 1.0], dtype=torch.float64)
+    state = degradation.draw(x0, generators(1, 3))
+    together = degradation.degrade(x0, t, state)
+    for i in range(3):
+        own = degradation.draw(x0[i : i + 1], generators(1, 1, first=i))
+        assert all(torch.equal(own[k], state[k][i : i + 1]) for k in state)
+        alone = degradation.degrade(x0[i : i + 1], t[i : i + 1], own)
+        assert (together[i] - alone[0]).abs().max() <= 1e-12
+
+
+@every
+@settings(max_examples=15, deadline=None)
+@given(t=st.floats(0, 1), step=st.floats(1e-5, 1e-3))
+def test_there_is_no_jump_in_t_where_declared_continuous(case: Any, t: float, step: float) -> None:
+    x0, degradation = images(1), made(case)
+    if not degradation.continuous:
+        return
+    state = degradation.draw(x0, generators(1, 1))
+    a, b = (degradation.degrade(x0, expand(v, x0), state) for v in (t, min(1.0, t + step)))
+    assert (a - b).abs().max() <= 60 * math.sqrt(step)  # √: noise is as steep as that at t = 0
+
+
+@every
+def test_adjoint_and_infer_are_consistent(case: Any) -> None:
+    x, y, degradation, t = images(), images(seed=8), made(case), torch.tensor([0.3, 0.6, 0.95], dtype=torch.float64)
+    state = degradation.draw(x, generators(1, 3))
+    if hasattr(degradation, "adjoint"):
+        assert degradation.linear
+        offset = degradation.degrade(torch.zeros_like(x), t, state)
+        left = ((degradation.degrade(x, t, state) - offset) * y).sum((1, 2, 3))
+        right = (x * degradation.adjoint(y, t, state)).sum((1, 2, 3))
+        assert torch.allclose(left, right, rtol=1e-9, atol=1e-9)
+    if hasattr(degradation, "infer"):
+        x_t = degradation.degrade(x, t, state)
+        found = degradation.infer(x_t, x, t, state)
+        assert (degradation.degrade(x, t, found) - x_t).abs().max() <= 1e-9
+    if hasattr(degradation, "coefficients"):
+        α, σ = (c.view(-1, 1, 1, 1) for c in degradation.coefficients(t))
+        assert torch.allclose(degradation.degrade(x, t, state), α * x + σ * state["z"], atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.1, 0.37, 1.0])
+@pytest.mark.parametrize("size", [(48, 40), (400, 37)])
+def test_blur_is_kornias_own_call(t: float, size: tuple[int, int]) -> None:
+    from kornia.filters import gaussian_blur2d
+
+    x0 = images(2, height=size[0], width=size[1], dtype=torch.float32)
+    blur = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=3.0)
+    taps, sigma = blur.operator.taps, max(t * 3.0, 1e-3)
+    expected = gaussian_blur2d(x0, (taps, taps), (sigma, sigma), border_type="reflect")
+    assert (blur.degrade(x0, expand(t, x0), {}) - expected).abs().max() <= 1e-5
+
+
+def test_blur_in_blocks_is_blur_by_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rethaw import ops
+
+    x0 = images(2, height=350, width=129)
+    blur = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=4.0)
+    blocks = blur.degrade(x0, torch.tensor([0.4, 1.0], dtype=torch.float64), {})
+    monkeypatch.setattr(ops, "DENSE", 10_000)
+    dense = blur.degrade(x0, torch.tensor([0.4, 1.0], dtype=torch.float64), {})
+    assert (blocks - dense).abs().max() <= 1e-12
+
+
+def test_pixelate_is_the_mean_over_blocks() -> None:
+    x0 = images(1, height=12, width=8)
+    pixelate = rethaw.build("degradation", "kornia.pixelate", block_max=4)
+    blocks = x0.unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2))
+    expected = blocks.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert (pixelate.degrade(x0, expand(1.0, x0), {}) - expected).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("alpha_bar, scheduler", [("linear", "linear"), ("cosine", "squaredcos_cap_v2")])
+def test_noise_at_levels_is_the_published_table(alpha_bar: str, scheduler: str) -> None:
+    from diffusers import DDPMScheduler
+
+    table = DDPMScheduler(beta_schedule=scheduler).alphas_cumprod.double()
+    noise = rethaw.build("degradation", "core.gaussian_noise", alpha_bar=alpha_bar, levels=1000)
+    t = torch.arange(1, 1001, dtype=torch.float64) / 1000
+    α, σ = noise.coefficients(t)
+    assert (α.square() - table).abs().max() <= 2e-6  # the table is float32
+    assert (α.square() + σ.square() - 1).abs().max() <= 1e-12
+    continuous = rethaw.build("degradation", "core.gaussian_noise", alpha_bar=alpha_bar).coefficients(t)[0].square()
+    assert (continuous - table).abs().max() <= 2e-3
+
+
+def test_levels_and_spans() -> None:
+    t = torch.tensor([0.0, 0.1, 0.25, 0.26, 0.5, 0.99, 1.0], dtype=torch.float64)
+    levels = rethaw.build("degradation", "core.desaturate", levels=4)
+    assert levels.u(t).tolist() == [0, 0.25, 0.25, 0.5, 0.5, 1, 1]
+    assert not levels.continuous
+    span = rethaw.build("degradation", "core.desaturate", span=[0.25, 0.5])
+    assert torch.allclose(span.u(t), torch.tensor([0, 0, 0, 0.04, 1, 1, 1], dtype=torch.float64))
+    knots = rethaw.build("degradation", "core.desaturate", schedule=[[0, 0], [0.5, 0.1], [1, 0.8]])
+    assert torch.allclose(knots.u(t), torch.tensor([0, 0.02, 0.05, 0.052, 0.1, 0.786, 0.8], dtype=torch.float64))
+    for schedule in ("linear", "cosine", "exponential"):
+        u = rethaw.build("degradation", "core.desaturate", schedule=schedule).u(t)
+        assert u[0] == 0 and abs(float(u[-1]) - 1) < 1e-12 and (u.diff() > 0).all()
+
+
+def test_a_list_is_applied_in_order_with_states_by_id(tmp_path: Any) -> None:
+    pipeline = rethaw.Pipeline.from_yaml(_write(tmp_path, "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, {use: core.gaussian_noise}]"))
+    composed, x0, t = pipeline.degradation, images(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    state = composed.draw(x0, generators(2, 3))
+    assert set(state) == {"hole.mask", "gaussian_noise.z"}
+    blur, hole, noise = (made(c) for c in [("kornia.gaussian_blur", {}), ("core.mask", {}), ("core.gaussian_noise", {})])
+    by_hand = noise.degrade(hole.degrade(blur.degrade(x0, t, {}), t, {"mask": state["hole.mask"]}), t, {"z": state["gaussian_noise.z"]})
+    assert torch.equal(composed.degrade(x0, t, state), by_hand)
+    x_t = composed.degrade(x0, t, state)
+    found = composed.infer(x_t, x0, t, {"hole.mask": state["hole.mask"]})
+    assert (composed.degrade(x0, t, found) - x_t).abs().max() <= 1e-9
+    assert not hasattr(composed, "prior") and not composed.gaussian
+
+
+def test_a_mixture_degrades_each_image_by_one_member() -> None:
+    x0 = images(40)
+    mixture = made(("core.mixture", {"of": [{"use": "core.desaturate"}, {"use": "core.gaussian_noise"}], "weights": [1.0, 3.0]}))
+    state = mixture.draw(x0, generators(0, 40))
+    t = expand(0.8, x0)
+    members = [made(("core.desaturate", {})).degrade(x0, t, {}), made(("core.gaussian_noise", {})).degrade(x0, t, {"z": state["1.z"]})]
+    x = mixture.degrade(x0, t, state)
+    assert all(torch.equal(x[i], members[int(state["choice"][i])][i]) for i in range(40))
+    assert 0.5 < state["choice"].double().mean() < 0.95
+
+
+class Broken:
+    """A third party's degradation that goes wrong in one way."""
+
+    linear = gaussian = False
+    name = "x.broken"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def draw(self, like: Any, generator: Any) -> Any:
+        if self.how == "draw":
+            raise KeyError("nothing")
+        return [1] if self.how == "state" else {}
+
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return {"nan": x0 * float("nan"), "shift": x0 + 0.1}.get(self.how, x0)
+
+
+@pytest.mark.parametrize("how, told", [("draw", "KeyError"), ("state", "draw gave no mapping"), ("nan", "not finite"), ("shift", "D\\(x0, 0\\) is not x0")])
+def test_probing_tells_what_a_degradation_does_wrong(how: str, told: str) -> None:
+    with pytest.raises(RethawError, match=told):
+        probe(Broken(how), images())  # type: ignore[arg-type]
+
+
+def test_a_degradation_that_returns_rubbish_is_named() -> None:
+    hosted = made(("core.desaturate", {}))
+    hosted.operator.degrade = lambda x0, u, state: x0[:, :1]
+    with pytest.raises(RethawError, match=r"core\.desaturate does not keep its contract.*\(3, 1, 24, 20\)"):
+        hosted.degrade(images(), expand(0.5, images()), {})
+
+
+def _write(folder: Any, text: str) -> Any:
+    path = folder / "pipeline.yaml"
+    path.write_text(text)
+    return path

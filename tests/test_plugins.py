@@ -1,0 +1,398 @@
+"""Plugins that misbehave in every way we could think of: each is told once and clearly, and stops nothing else.
+
+The plugins are real to importlib.metadata: folders with a METADATA, entry points and a module, on the path of a process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+
+from rethaw import api, hookspecs
+from rethaw.api import RethawError
+from rethaw.config import load_text
+from rethaw.hookspecs import KINDS
+from rethaw.plugins import Claim, PluginError, Plugins, Policy
+from rethaw.registry import Registry, UnknownComponent, known_plugins
+from tests.conftest import PLUGIN, Ran, Site, refused, run
+
+HOOK = """
+    from dataclasses import dataclass
+    from rethaw.api import *
+
+    @dataclass(frozen=True)
+    class P:
+        'None.'
+
+    @hookimpl
+    def rethaw_degradations():
+"""
+FINE = 'degradation("fade", P, target="x:y", summary="s")'
+"""A spec that is in order, as source."""
+
+
+def answering(spec: str, spoilt: str = "", by: str = "") -> str:
+    """A light module whose hook answers with one spec, in which something may be replaced."""
+    return (HOOK + f"        return [{spec}]").replace(spoilt or "\0", by)
+
+
+IMPORT_TIME = {
+    "raises": ("raise ZeroDivisionError('on purpose')", "importing it raised ZeroDivisionError: on purpose"),
+    "exits": ("import sys; sys.exit(0)", "importing it raised SystemExit: 0"),
+    "lacks": ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+    "garbled": ("def (", "importing it raised SyntaxError"),
+    "hookraises": (HOOK + "        raise KeyError('inside')", "its hook rethaw_degradations raised KeyError: 'inside'"),
+    "hookexits": (HOOK + "        raise SystemExit(3)", "its hook rethaw_degradations raised SystemExit: 3"),
+    "nothing": (HOOK + "        return None", "returned a NoneType, not a list of specs"),
+    "single": (HOOK + f"        return {FINE}", "returned a Spec, not a list of specs"),
+    "words": (answering("'fade'"), "'fade' is a str, not a spec made with rethaw.api.degradation(…)"),
+    "kindless": (answering(FINE, "[degradation(", "[sampler("), "'fade' is a sampler, not a degradation"),
+    "twins": (answering(f"{FINE}, {FINE}"), "'fade' stands there twice"),
+    "misnamed": (answering(FINE, "fade", "a.b"), "'a.b' is no name"),
+    "numbered": (answering(FINE, '"fade"', "7"), "7 is no name"),
+    "paramless": (answering(FINE, "P,", "dict,"), "the parameters of 'fade' are not a dataclass"),
+    "targetless": (answering(FINE, "x:y", "nowhere"), "the target of 'fade' is 'nowhere'"),
+    "reserved": (answering(FINE, "'None.'", "use: str = ''"), "the host's own keys"),
+    "curious": (answering(FINE, "degradations():", "degradations(config):"),
+                "registering it raised PluginValidationError"),
+}  # fmt: skip
+"""Plugins that cannot load, by namespace: the source of the module, and what must be told."""
+
+METADATA = {
+    "newer": ("rethaw>=99", "it needs rethaw>=99, and this is rethaw"),
+    "older": ("rethaw<0.0.1", "it needs rethaw<0.0.1, and this is rethaw"),
+    "undeclared": (None, "its distribution declares no requirement on rethaw"),
+    "unreadable": ("?!", "its metadata holds a requirement that cannot be read"),
+}
+"""Plugins that are refused before they are imported, by namespace: Requires-Dist, and what must be told."""
+
+TOLD = {name: told for name, (_, told) in {**IMPORT_TIME, **METADATA}.items()}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """All of them installed at once, with a plugin that works, two that share a namespace, and a claimant of `core`."""
+    site = Site(tmp_path_factory.mktemp("zoo"))
+    for name, (source, _) in IMPORT_TIME.items():
+        site.add(name, source)
+    for name, (requires, _) in METADATA.items():
+        site.add(name, "raise AssertionError('imported before its requirement was checked')", requires)
+    site.add("fine")
+    site.add("future", PLUGIN.replace("@hookimpl", "@hookimpl\n    def rethaw_observers():\n        return []\n\n    @hookimpl"))
+    site.add("shared", distribution="rethaw-first")
+    site.add("shared", distribution="rethaw-second")
+    site.add("core", "raise AssertionError('imported')", distribution="rethaw-usurper")
+    (site.folder / "headless-1.0.dist-info").mkdir()
+    (site.folder / "headless-1.0.dist-info" / "entry_points.txt").write_text("[rethaw.plugins]\nheadless = headless\n")
+    return site
+
+
+def pipeline(folder: Path, *items: str) -> Path:
+    """A YAML with a list of degradations; the first stands in line 3."""
+    path = folder / "pipeline.yaml"
+    path.write_text("version: 1\ndegradation:\n" + "".join(f"  - {item}\n" for item in items), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def using_all(zoo: Site, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """One pipeline that uses every plugin that is broken."""
+    return run("validate", pipeline(tmp_path_factory.mktemp("all"), *(f"{name}.fade" for name in TOLD)), env=zoo.env)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_using_a_broken_plugin_is_one_clear_message(name: str, using_all: Ran) -> None:
+    (message,) = (part for part in re.split(r"\S+\.yaml:", refused(using_all))[1:] if f"]: {name}.fade: " in part)
+    assert TOLD[name] in message
+    assert message.startswith(f"{3 + list(TOLD).index(name)}:5: degradation[")
+    assert message.count(f"rethaw-{name} 1.0 (entry point {name} = rethaw_{name})") == 1
+    assert f"rethaw plugins show {name} " in message and f"RETHAW_BLOCK={name} " in message
+
+
+def test_everything_else_goes_on_beside_broken_plugins(zoo: Site) -> None:
+    for words in (["validate", "demo"], ["recipes"], ["schema"], ["plugins", "show", "core"], ["plugins", "show", "fine.fade"]):
+        result = run(*words, env=zoo.env)
+        assert (result.returncode, result.stderr) == (0, ""), words
+        assert result.stdout
+
+
+def test_plugins_list_tells_each_failure_once(zoo: Site) -> None:
+    result = run("plugins", "list", env=zoo.env)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Traceback" not in result.stdout
+    for name, told in TOLD.items():
+        assert result.stdout.count(f"rethaw-{name} 1.0 (entry point {name} = rethaw_{name})") == 1
+        assert told in result.stdout
+        assert f"RETHAW_BLOCK={name} " in result.stdout
+    assert "fine.fade" in result.stdout
+
+
+def test_plugins_list_as_json(zoo: Site) -> None:
+    found = json.loads(run("plugins", "list", "--json", env=zoo.env).stdout)
+    status = {(row["plugin"], row["distribution"]): row["status"] for row in found["plugins"]}
+    assert {name for (name, _), word in status.items() if word == "broken"} == {*TOLD, "shared", "headless"}
+    assert status["fine", "rethaw-fine"] == status["core", "rethaw"] == "ok"
+    assert status["core", "rethaw-usurper"] == "blocked"
+    assert {row["name"] for row in found["components"]} >= {"fine.fade", "core.cold", "kornia.gaussian_blur"}
+
+
+def test_a_hook_of_a_newer_rethaw_is_noted_and_the_rest_is_used(zoo: Site) -> None:
+    found = json.loads(run("plugins", "list", "--json", env=zoo.env).stdout)
+    (row,) = (row for row in found["plugins"] if row["plugin"] == "future")
+    assert row["status"] == "ok" and "implements rethaw_observers, which rethaw" in row["told"]
+    assert "future.fade" in {row["name"] for row in found["components"]}
+
+
+def test_a_namespace_claimed_twice_has_no_silent_winner(zoo: Site, tmp_path: Path) -> None:
+    path = str(pipeline(tmp_path, "shared.fade"))
+    message = refused(run("validate", path, env=zoo.env))
+    assert "'shared' is claimed by 2 plugins" in message
+    assert "rethaw-first 1.0" in message and "rethaw-second 1.0" in message
+    assert run("--block", "rethaw-first", "validate", path, env=zoo.env).returncode == 0
+
+
+def test_core_cannot_be_taken(zoo: Site, tmp_path: Path) -> None:
+    assert run("validate", str(pipeline(tmp_path, "mask")), env=zoo.env).returncode == 0
+    assert "the namespace core is rethaw's own" in run("plugins", "list", env=zoo.env).stdout
+
+
+def test_plugins_show_gives_the_traceback_of_a_broken_plugin(zoo: Site) -> None:
+    result = run("plugins", "show", "raises", env=zoo.env)
+    assert result.returncode == 2
+    assert "Traceback" in result.stdout and "raise ZeroDivisionError('on purpose')" in result.stdout
+    assert "Traceback" not in result.stderr and "rethaw-raises 1.0" in result.stderr
+
+
+def test_metadata_that_cannot_be_read_is_passed_over(site: Site) -> None:
+    site.add("fine")
+    (site.folder / "mangled-1.0.dist-info").mkdir()
+    (site.folder / "mangled-1.0.dist-info" / "entry_points.txt").write_text("[rethaw.plugins]\nno equals sign\n")
+    result = run("plugins", "list", env=site.env)
+    assert result.returncode == 0 and "fine.fade" in result.stdout
+
+
+# --- parameters that misbehave -------------------------------------------------------------------------------------
+
+
+def test_parameters_that_pydantic_cannot_check(site: Site, tmp_path: Path) -> None:
+    site.add("odd", PLUGIN.replace("floor: float = 0.0", "floor: 'Nowhere' = 0.0"))
+    assert "cannot be validated" in refused(run("validate", str(pipeline(tmp_path, "odd.fade")), env=site.env))
+    schema = json.loads(run("schema", env=site.env).stdout)
+    assert "odd.fade" not in json.dumps(schema) and "core.mask" in json.dumps(schema)
+
+
+@pytest.mark.parametrize("error", ["TypeError", "ValueError", "AssertionError", "RethawError"])
+def test_parameters_whose_own_check_raises(error: str, site: Site, tmp_path: Path) -> None:
+    check = f"floor: float = 0.0\n        def __post_init__(self):\n            raise {error}('floor is odd')"
+    site.add("odd", PLUGIN.replace("floor: float = 0.0", check))
+    message = refused(run("validate", str(pipeline(tmp_path, "{use: odd.fade, floor: 0.5}")), env=site.env))
+    assert "degradation" in message and "floor is odd" in message
+
+
+# --- building: where the operators are imported -----------------------------------------------------------------
+
+
+OPS = """
+    class Fade:
+        def __init__(self, params): pass
+        def draw(self, like, generator): return {}
+        def degrade(self, x0, u, state): return x0 * (1 - u.view(-1, 1, 1, 1))
+"""
+BUILD = {
+    "good": (OPS, "None"),
+    "gone": (None, "building gone.fade raised ModuleNotFoundError"),
+    "empty": ("", "building empty.fade raised AttributeError"),
+    "bursts": ("def Fade(params): raise RuntimeError('in build')", "building bursts.fade raised RuntimeError: in build"),
+    "quits": ("def Fade(params): raise SystemExit(1)", "building quits.fade raised SystemExit: 1"),
+    "partial": (OPS.replace("def draw", "def drew"), "partial.fade is a Fade without draw, not a degradation"),
+    "speaks": ("from rethaw.api import RethawError\ndef Fade(params): raise RethawError('no weights here', 'Fetch them.')",
+               "speaks.fade: no weights here"),
+}  # fmt: skip
+BUILDER = """
+    import sys
+    from rethaw.registry import Registry
+    registry = Registry()
+    for name in sys.argv[1:]:
+        full, spec = registry.find("degradation", name + ".fade")
+        try:
+            print(name, registry.build("degradation", full, spec.params()) and None)
+        except Exception as error:
+            print(name, type(error).__name__, repr(str(error)))
+"""
+
+
+@pytest.fixture
+def builders(site: Site) -> Site:
+    for name, (source, _) in BUILD.items():
+        module = site.add(name)
+        if source is not None:
+            (site.folder / f"{module}_ops.py").write_text(dedent(source))
+    return site
+
+
+def test_what_goes_wrong_when_a_component_is_built(builders: Site) -> None:
+    ran = subprocess.run([sys.executable, "-c", dedent(BUILDER), *BUILD], env=builders.env, text=True, capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    lines = dict(line.split(" ", 1) for line in ran.stdout.splitlines())
+    for name, (_, told) in BUILD.items():
+        assert told in lines[name]
+        if name not in ("good", "speaks"):
+            assert lines[name].startswith("ComponentError") and f"rethaw-{name} 1.0" in lines[name]
+
+
+def test_a_component_that_cannot_be_built_ends_a_command_with_one_message(builders: Site, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (16, 16)).save(tmp_path / "image.png")
+    path = str(pipeline(tmp_path, "bursts.fade"))
+    assert run("validate", path, env=builders.env).returncode == 0  # nothing is imported before it is needed
+    message = refused(run("degrade", path, str(tmp_path / "image.png"), env=builders.env))
+    assert "building bursts.fade raised RuntimeError: in build" in message
+
+
+# --- policy -------------------------------------------------------------------------------------------------------
+
+
+def test_block_keeps_a_plugin_out_by_every_way(tmp_path: Path) -> None:
+    path = pipeline(tmp_path, "kornia.pixelate")
+    for words, env in ((["--block", "kornia"], {}), (["--block", "rethaw_kornia"], {}), ([], {"RETHAW_BLOCK": "x, rethaw-kornia"})):
+        message = refused(run(*words, "validate", str(path), env=env))
+        assert "plugin 'kornia' of rethaw-kornia is not loaded: it is blocked" in message
+    path.write_text(path.read_text() + "plugins: {block: [kornia]}\n")
+    assert "it is blocked by plugins.block" in refused(run("validate", str(path)))
+
+
+def test_a_blocked_plugin_is_not_imported(site: Site) -> None:
+    site.add("loud", "print('I AM IMPORTED')")
+    assert "I AM IMPORTED" in run("plugins", "list", env=site.env).stdout
+    result = run("--block", "loud", "plugins", "list", env=site.env)
+    assert "I AM IMPORTED" not in result.stdout and "blocked" in result.stdout
+
+
+def test_naming_one_plugin_imports_no_other(site: Site) -> None:
+    site.add("loud", "print('I AM IMPORTED')")
+    result = run("validate", "demo", env=site.env)
+    assert result.returncode == 0 and "I AM IMPORTED" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("{allow: []}", "plugins.allow lists only nothing"),
+        ("{allow: [timm]}", "plugins.allow lists only timm"),
+        ("{require: [rethaw-kornia>=99]}", "rethaw-kornia>=99 is required, 0.1"),
+        ("{require: [rethaw-nowhere]}", "Run: pip install 'rethaw-nowhere'"),
+        ("{require: ['?']}", "'?' is not a requirement"),
+    ],
+)
+def test_allow_and_require(policy: str, told: str) -> None:
+    with pytest.raises(RethawError) as caught:
+        load_text(f"degradation: kornia.pixelate\nplugins: {policy}")
+    assert told in str(caught.value)
+
+
+def test_allow_and_require_that_are_met() -> None:
+    config, _ = load_text("degradation: kornia.pixelate\nplugins: {allow: [rethaw-kornia], require: [rethaw_kornia>=0.1]}")
+    assert config.degradation[0].use == "kornia.pixelate" and config.sampler.use == "core.cold"
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("sampler", "core.colld", "Did you mean core.cold?"),
+        ("sampler", "colld", "Did you mean core.cold?"),
+        ("degradation", "kornia.gausian_blur", "Did you mean kornia.gaussian_blur"),
+        ("degradation", "korna.gaussian_blur", "Did you mean kornia.gaussian_blur"),
+        ("degradation", "gaussian_blur", "Did you mean kornia.gaussian_blur"),
+        ("degradation", "core.cold", "core.cold is a sampler, not a degradation"),
+        ("sampler", "kornia.pixelate", "kornia.pixelate is a degradation, not a sampler"),
+        ("backbone", "kornia.zzzz", "kornia has no backbone at all"),
+        ("degradation", "zzzz.zzzz", "no installed plugin is named 'zzzz'"),
+        ("degradation", "", "core has: desaturate"),
+    ],
+)
+def test_names_that_are_not_there(kind: str, name: str, told: str) -> None:
+    with pytest.raises(UnknownComponent) as caught:
+        Registry().find(kind, name)
+    assert told in str(caught.value)
+
+
+def test_a_known_plugin_that_is_not_installed_says_how_to_get_it() -> None:
+    bare = Registry(Plugins(claims=[]))
+    with pytest.raises(UnknownComponent) as caught:
+        bare.find("degradation", "kornia.gaussian_blur")
+    assert str(caught.value) == ("kornia.gaussian_blur is in rethaw-kornia, which is not installed\n  Run: pip install rethaw-kornia")
+    with pytest.raises(UnknownComponent) as caught:
+        bare.find("degradation", "gaussian_blur")
+    assert "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
+
+
+def test_only_core_may_be_named_bare() -> None:
+    registry = Registry()
+    assert registry.find("sampler", "cold")[0] == "core.cold"
+    with pytest.raises(UnknownComponent):
+        registry.find("degradation", "pixelate")
+
+
+def test_a_failure_is_the_same_one_every_time() -> None:
+    plugins = Plugins(claims=[Claim("x", "no_such_module", "rethaw-x", "1", ("rethaw",))])
+    caught = []
+    for _ in range(2):
+        with pytest.raises(PluginError) as one:
+            plugins.load("x")
+        caught.append(one.value)
+    assert caught[0] is caught[1] is plugins.failures["x"]
+    assert [plugin.claim.namespace for plugin in plugins.load_all()] == ["core"]
+
+
+def test_policy_names_are_compared_as_pip_compares_them() -> None:
+    claim = Claim("x", "m", "Rethaw_X.y", "1")
+    assert Plugins(Policy(block=("rethaw-x-Y",))).blocked(claim)
+    assert Plugins(Policy(allow=("rethaw.x.y",))).blocked(claim) is None
+
+
+# --- tables that must agree -------------------------------------------------------------------------------------------
+
+
+def test_the_index_of_known_plugins_says_what_they_register() -> None:
+    registry = Registry()
+    rows = dict(known_plugins())
+    installed = {claim.distribution: name for name, claims in registry.plugins.claims.items() for claim in claims if name != "core"}
+    first_party = {row: rows[row]["namespace"] for row in rows}
+    assert {d: installed.get(d) for d in first_party} == first_party, "registry.yaml and the installed plugins differ"
+    for distribution_name, row in rows.items():
+        specs = registry.plugins.load(row["namespace"]).specs
+        registered = {kind: sorted(n for k, n in specs if k == kind) for kind in {k for k, _ in specs}}
+        assert {kind: sorted(names) for kind, names in row["names"].items()} == registered
+        assert row["summary"] and set(row) == {"namespace", "summary", "names"}
+        assert distribution(distribution_name).version
+
+
+def test_the_index_is_in_the_checkout_where_the_wheel_takes_it_from() -> None:
+    text = (Path(__file__).parents[1] / "registry.yaml").read_text("utf-8")
+    assert yaml.safe_load(text) == known_plugins()
+
+
+def hooks() -> Iterator[str]:
+    return (name for name in vars(hookspecs) if name.startswith("rethaw_"))
+
+
+def test_every_hook_is_a_kind_and_has_a_spec_helper_of_that_kind() -> None:
+    assert sorted(hooks()) == sorted(kind.hook for kind in KINDS.values())
+    for kind in KINDS.values():
+        spec = getattr(api, kind.name)("name", dict, target="a:b", summary="s")
+        assert spec.kind == kind.name and spec.name == "name"
+        assert getattr(hookspecs, kind.hook).__doc__
+        assert kind.name in api.__all__ and kind.name.capitalize() in api.__all__

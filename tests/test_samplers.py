@@ -1,0 +1,118 @@
+"""The mathematics of the samplers, against oracles, closed forms and diffusers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import rethaw
+from rethaw.api import Prediction
+from rethaw.ops import expand, generators
+from tests.worlds import FIRST_PARTY, Linear, degradation_id, images, liar, made, oracle
+
+SAMPLERS: list[tuple[str, dict[str, Any]]] = [
+    ("core.direct", {}), ("core.naive", {"steps": 7}), ("core.cold", {"steps": 7}), ("core.cold", {"steps": 7, "state": "inferred"}),
+]  # fmt: skip
+
+
+def walk(sampler: Any, restore: Any, x: Any, degradation: Any, state: Any, start: float = 1.0) -> list[Any]:
+    return list(sampler.trajectory(restore, x, sampler.severities(degradation, start), degradation, state, generators(0, len(x))))
+
+
+@pytest.mark.parametrize("case", FIRST_PARTY, ids=degradation_id)
+@pytest.mark.parametrize("name, params", SAMPLERS, ids=lambda v: str(v))
+def test_an_oracle_restorer_gives_back_x0(case: Any, name: str, params: dict[str, Any]) -> None:
+    x0, degradation, sampler = images(), made(case), rethaw.build("sampler", name, **params)
+    state = degradation.draw(x0, generators(1, 3))
+    if params.get("state") == "inferred" and not hasattr(degradation, "infer"):
+        assert "infer" in sampler.check(degradation, state)
+        return
+    x = degradation.degrade(x0, expand(1.0, x0), state)
+    assert (walk(sampler, oracle(x0), x, degradation, state)[-1].x - x0).abs().max() <= 1e-12
+
+
+def test_cold_sampling_recovers_x0_under_any_restorer_where_the_degradation_is_linear_in_t() -> None:
+    x0 = images()
+    degradation = Linear(images(seed=5))
+    x = degradation.degrade(x0, expand(1.0, x0), {})
+    cold = walk(rethaw.build("sampler", "core.cold", steps=9), liar, x, degradation, {})
+    naive = walk(rethaw.build("sampler", "core.naive", steps=9), liar, x, degradation, {})
+    assert (cold[-1].x - x0).abs().max() <= 1e-12
+    assert (naive[-1].x - x0).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("steps", [10, 50])
+def test_cold_sampling_with_inferred_noise_is_ddim(steps: int) -> None:
+    from diffusers import DDIMScheduler
+
+    noise = rethaw.build("degradation", "core.gaussian_noise", alpha_bar="linear", levels=1000)
+    scheduler = DDIMScheduler(beta_schedule="linear", clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    x = expected = images(seed=3, dtype=torch.float64)
+    for timestep in scheduler.timesteps:
+        ᾱ = scheduler.alphas_cumprod[timestep].double()
+        x0_hat = liar(expected, expand((timestep + 1) / 1000, x)).x0
+        ε = (expected - ᾱ.sqrt() * x0_hat) / (1 - ᾱ).sqrt()
+        expected = scheduler.step(ε, timestep, expected, eta=0.0).prev_sample
+    cold = rethaw.build("sampler", "core.cold", steps=steps, state="inferred")
+    result = walk(cold, liar, x, noise, {})
+    assert (result[-1].x - expected).abs().max() <= 1e-5
+    assert len(result) == steps + 1
+
+
+@pytest.mark.parametrize("name, params", SAMPLERS, ids=lambda v: str(v))
+def test_a_trajectory_has_n_plus_one_stations_and_ends_at_zero(name: str, params: dict[str, Any]) -> None:
+    x0 = images()
+    noise, sampler = rethaw.build("degradation", "core.gaussian_noise"), rethaw.build("sampler", name, **params)
+    state = noise.draw(x0, generators(1, 3))
+    severities = sampler.severities(noise, 0.5)
+    stations = walk(sampler, liar, noise.degrade(x0, expand(0.5, x0), state), noise, state, start=0.5)
+    assert len(stations) == len(severities)
+    assert [float(s.t[0]) for s in stations] == pytest.approx(severities.tolist())
+    assert all(s.t.shape == (3,) for s in stations)
+    assert torch.equal(stations[-1].x, stations[-1].x0_hat) and not stations[-1].t.any()
+
+
+def test_severities_may_differ_between_the_images_of_a_batch() -> None:
+    x0 = images()
+    blur = rethaw.build("degradation", "kornia.gaussian_blur")
+    sampler = rethaw.build("sampler", "core.cold", steps=4)
+    starts = torch.tensor([1.0, 0.6, 0.3], dtype=torch.float64)
+    x = blur.degrade(x0, starts, {})
+    severities = torch.linspace(1, 0, 5, dtype=torch.float64)[:, None] * starts
+    together = list(sampler.trajectory(liar, x, severities, blur, {}, generators(0, 3)))[-1].x
+    for i in range(3):
+        alone = list(sampler.trajectory(liar, x[i : i + 1], severities[:, i], blur, {}, generators(0, 1)))[-1].x
+        assert (together[i] - alone[0]).abs().max() <= 1e-12
+
+
+def test_an_unknown_state_is_inferred_or_refused() -> None:
+    x = images()
+    noise, mask = rethaw.build("degradation", "core.gaussian_noise"), rethaw.build("degradation", "core.mask")
+    for name in ("core.naive", "core.cold"):
+        sampler = rethaw.build("sampler", name, steps=3)
+        assert sampler.check(noise, None) is None
+        assert "state is not known" in sampler.check(mask, None)
+        assert sampler.check(mask, {"mask": x[:, :1]}) is None
+        assert torch.isfinite(walk(sampler, liar, x, noise, None)[-1].x).all()
+    inferred = walk(rethaw.build("sampler", "core.cold", steps=3, state="inferred"), liar, x, noise, {})
+    assert torch.equal(inferred[-1].x, walk(rethaw.build("sampler", "core.cold", steps=3), liar, x, noise, None)[-1].x)
+
+
+def test_sampling_streams() -> None:
+    """Each station is computed when it is asked for, not before."""
+    calls = []
+
+    def restore(x: Any, t: Any) -> Prediction:
+        calls.append(float(t[0]))
+        return Prediction(x)
+
+    x = images()
+    cold = rethaw.build("sampler", "core.cold", steps=5)
+    stations = cold.trajectory(restore, x, cold.severities(None), Linear(x), {}, generators(0, 3))
+    next(stations)
+    assert calls == [1.0]
+    next(stations)
+    assert len(calls) == 2
