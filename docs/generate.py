@@ -37,8 +37,14 @@ def commands() -> list[str]:
     lines = ["## Commands", ""]
     group = typer.main.get_command(app)
     for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
-        for path, leaf in [(f"{name} {sub}", c) for sub, c in sorted(getattr(command, "commands", {}).items())] or [(name, command)]:
-            text = inspect.cleandoc(leaf.help or "").replace("[bold]Examples[/]", "**Examples**").replace("    rethaw", "    rethaw")
+        for path, leaf in [(f"{name} {sub}", c) for sub, c in sorted(getattr(command, "commands", {}).items())] or [
+            (name, command)
+        ]:
+            text = (
+                inspect.cleandoc(leaf.help or "")
+                .replace("[bold]Examples[/]", "**Examples**")
+                .replace("    rethaw", "    rethaw")
+            )
             lines += [f"### `rethaw {path}`", "", text, ""]
             rows = [(f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.name.upper()}`", p.help or "") for p in leaf.params
                     if p.name != "help"]  # fmt: skip
@@ -76,7 +82,9 @@ def components() -> list[str]:
 
 
 def component(full: str, spec: Spec) -> list[str]:
-    traits = [k if v is True else f"{k} {v}" for k, v in spec.traits.items() if v not in (None, False, 0.0, (), (-1.0, 1.0))]
+    traits = [
+        k if v is True else f"{k} {v}" for k, v in spec.traits.items() if v not in (None, False, 0.0, (), (-1.0, 1.0))
+    ]
     about = inspect.cleandoc(spec.params.__doc__ or "").partition("\n")[0]
     return [f"### `{full}` ({spec.kind})", "", about, "", *([f"Declared: {', '.join(traits)}.", ""] if traits else []),
             *dataclass_table(spec.params)]  # fmt: skip

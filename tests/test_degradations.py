@@ -145,12 +145,21 @@ def test_levels_and_spans() -> None:
 
 
 def test_a_list_is_applied_in_order_with_states_by_id(tmp_path: Any) -> None:
-    pipeline = rethaw.Pipeline.from_yaml(_write(tmp_path, "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, {use: core.gaussian_noise}]"))
+    pipeline = rethaw.Pipeline.from_yaml(
+        _write(
+            tmp_path,
+            "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, {use: core.gaussian_noise}]",
+        )
+    )
     composed, x0, t = pipeline.degradation, images(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     state = composed.draw(x0, generators(2, 3))
     assert set(state) == {"hole.mask", "gaussian_noise.z"}
-    blur, hole, noise = (made(c) for c in [("kornia.gaussian_blur", {}), ("core.mask", {}), ("core.gaussian_noise", {})])
-    by_hand = noise.degrade(hole.degrade(blur.degrade(x0, t, {}), t, {"mask": state["hole.mask"]}), t, {"z": state["gaussian_noise.z"]})
+    blur, hole, noise = (
+        made(c) for c in [("kornia.gaussian_blur", {}), ("core.mask", {}), ("core.gaussian_noise", {})]
+    )
+    by_hand = noise.degrade(
+        hole.degrade(blur.degrade(x0, t, {}), t, {"mask": state["hole.mask"]}), t, {"z": state["gaussian_noise.z"]}
+    )
     assert torch.equal(composed.degrade(x0, t, state), by_hand)
     x_t = composed.degrade(x0, t, state)
     found = composed.infer(x_t, x0, t, {"hole.mask": state["hole.mask"]})
@@ -160,10 +169,15 @@ def test_a_list_is_applied_in_order_with_states_by_id(tmp_path: Any) -> None:
 
 def test_a_mixture_degrades_each_image_by_one_member() -> None:
     x0 = images(40)
-    mixture = made(("core.mixture", {"of": [{"use": "core.desaturate"}, {"use": "core.gaussian_noise"}], "weights": [1.0, 3.0]}))
+    mixture = made(
+        ("core.mixture", {"of": [{"use": "core.desaturate"}, {"use": "core.gaussian_noise"}], "weights": [1.0, 3.0]})
+    )
     state = mixture.draw(x0, generators(0, 40))
     t = expand(0.8, x0)
-    members = [made(("core.desaturate", {})).degrade(x0, t, {}), made(("core.gaussian_noise", {})).degrade(x0, t, {"z": state["1.z"]})]
+    members = [
+        made(("core.desaturate", {})).degrade(x0, t, {}),
+        made(("core.gaussian_noise", {})).degrade(x0, t, {"z": state["1.z"]}),
+    ]
     x = mixture.degrade(x0, t, state)
     assert all(torch.equal(x[i], members[int(state["choice"][i])][i]) for i in range(40))
     assert 0.5 < state["choice"].double().mean() < 0.95
@@ -187,7 +201,15 @@ class Broken:
         return {"nan": x0 * float("nan"), "shift": x0 + 0.1}.get(self.how, x0)
 
 
-@pytest.mark.parametrize("how, told", [("draw", "KeyError"), ("state", "draw gave no mapping"), ("nan", "not finite"), ("shift", "D\\(x0, 0\\) is not x0")])
+@pytest.mark.parametrize(
+    "how, told",
+    [
+        ("draw", "KeyError"),
+        ("state", "draw gave no mapping"),
+        ("nan", "not finite"),
+        ("shift", "D\\(x0, 0\\) is not x0"),
+    ],
+)
 def test_probing_tells_what_a_degradation_does_wrong(how: str, told: str) -> None:
     with pytest.raises(RethawError, match=told):
         probe(Broken(how), images())  # type: ignore[arg-type]

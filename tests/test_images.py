@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from rethaw import images
 from rethaw.api import RethawError
 from rethaw.files import replacing
 from rethaw.images import Picture, find_images, from_pil, quantise, read_image, write_image

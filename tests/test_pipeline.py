@@ -194,7 +194,9 @@ def test_workers_and_accumulation_do_not_change_what_is_seen(tmp_path: Path) -> 
     data = photos(tmp_path / "photos")
     path = recipe(tmp_path, data, "[{use: core.mask}, {use: core.gaussian_noise}]")
     weights = []
-    for i, overrides in enumerate((["train.workers=0"], ["train.workers=2"], ["train.batch_size=1", "train.accumulate=2"])):
+    for i, overrides in enumerate(
+        (["train.workers=0"], ["train.workers=2"], ["train.batch_size=1", "train.accumulate=2"])
+    ):
         pipeline = rethaw.Pipeline.from_yaml(path, [*overrides, "train.clip_grad=0"])
         pipeline.train(tmp_path / str(i))
         weights.append(torch.cat([p.detach().flatten() for p in pipeline.restorer.parameters()]))  # type: ignore[union-attr]
@@ -205,7 +207,9 @@ def test_workers_and_accumulation_do_not_change_what_is_seen(tmp_path: Path) -> 
 def test_a_diverging_loss_is_told(tmp_path: Path) -> None:
     path = recipe(tmp_path, photos(tmp_path / "photos"))
     with pytest.raises(RethawError, match="the loss is"):
-        rethaw.Pipeline.from_yaml(path, ["train.lr=1e30", "train.clip_grad=0", "train.steps=60"]).train(tmp_path / "run")
+        rethaw.Pipeline.from_yaml(path, ["train.lr=1e30", "train.clip_grad=0", "train.steps=60"]).train(
+            tmp_path / "run"
+        )
 
 
 def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
@@ -220,6 +224,10 @@ def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_list_of_one_has_prefixed_states_and_a_mapping_has_not() -> None:
     x = images(2)
-    for text, key in (("{use: core.mask}", "mask"), ("[{use: core.mask}]", "mask.mask"), ("[{id: a, use: core.mask}]", "a.mask")):
+    for text, key in (
+        ("{use: core.mask}", "mask"),
+        ("[{use: core.mask}]", "mask.mask"),
+        ("[{id: a, use: core.mask}]", "a.mask"),
+    ):
         degradation = build_degradation(*load_text(f"degradation: {text}"))
         assert set(degradation.draw(x, generators(0, 2))) == {key}

@@ -87,7 +87,10 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Site:
     for name, (requires, _) in METADATA.items():
         site.add(name, "raise AssertionError('imported before its requirement was checked')", requires)
     site.add("fine")
-    site.add("future", PLUGIN.replace("@hookimpl", "@hookimpl\n    def rethaw_observers():\n        return []\n\n    @hookimpl"))
+    site.add(
+        "future",
+        PLUGIN.replace("@hookimpl", "@hookimpl\n    def rethaw_observers():\n        return []\n\n    @hookimpl"),
+    )
     site.add("shared", distribution="rethaw-first")
     site.add("shared", distribution="rethaw-second")
     site.add("core", "raise AssertionError('imported')", distribution="rethaw-usurper")
@@ -119,7 +122,13 @@ def test_using_a_broken_plugin_is_one_clear_message(name: str, using_all: Ran) -
 
 
 def test_everything_else_goes_on_beside_broken_plugins(zoo: Site) -> None:
-    for words in (["validate", "demo"], ["recipes"], ["schema"], ["plugins", "show", "core"], ["plugins", "show", "fine.fade"]):
+    for words in (
+        ["validate", "demo"],
+        ["recipes"],
+        ["schema"],
+        ["plugins", "show", "core"],
+        ["plugins", "show", "fine.fade"],
+    ):
         result = run(*words, env=zoo.env)
         assert (result.returncode, result.stderr) == (0, ""), words
         assert result.stdout
@@ -240,7 +249,9 @@ def builders(site: Site) -> Site:
 
 
 def test_what_goes_wrong_when_a_component_is_built(builders: Site) -> None:
-    ran = subprocess.run([sys.executable, "-c", dedent(BUILDER), *BUILD], env=builders.env, text=True, capture_output=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", dedent(BUILDER), *BUILD], env=builders.env, text=True, capture_output=True
+    )
     assert ran.returncode == 0, ran.stderr
     lines = dict(line.split(" ", 1) for line in ran.stdout.splitlines())
     for name, (_, told) in BUILD.items():
@@ -264,7 +275,11 @@ def test_a_component_that_cannot_be_built_ends_a_command_with_one_message(builde
 
 def test_block_keeps_a_plugin_out_by_every_way(tmp_path: Path) -> None:
     path = pipeline(tmp_path, "kornia.pixelate")
-    for words, env in ((["--block", "kornia"], {}), (["--block", "rethaw_kornia"], {}), ([], {"RETHAW_BLOCK": "x, rethaw-kornia"})):
+    for words, env in (
+        (["--block", "kornia"], {}),
+        (["--block", "rethaw_kornia"], {}),
+        ([], {"RETHAW_BLOCK": "x, rethaw-kornia"}),
+    ):
         message = refused(run(*words, "validate", str(path), env=env))
         assert "plugin 'kornia' of rethaw-kornia is not loaded: it is blocked" in message
     path.write_text(path.read_text() + "plugins: {block: [kornia]}\n")
@@ -301,7 +316,9 @@ def test_allow_and_require(policy: str, told: str) -> None:
 
 
 def test_allow_and_require_that_are_met() -> None:
-    config, _ = load_text("degradation: kornia.pixelate\nplugins: {allow: [rethaw-kornia], require: [rethaw_kornia>=0.1]}")
+    config, _ = load_text(
+        "degradation: kornia.pixelate\nplugins: {allow: [rethaw-kornia], require: [rethaw_kornia>=0.1]}"
+    )
     assert config.degradation[0].use == "kornia.pixelate" and config.sampler.use == "core.cold"
 
 
@@ -333,7 +350,9 @@ def test_a_known_plugin_that_is_not_installed_says_how_to_get_it() -> None:
     bare = Registry(Plugins(claims=[]))
     with pytest.raises(UnknownComponent) as caught:
         bare.find("degradation", "kornia.gaussian_blur")
-    assert str(caught.value) == ("kornia.gaussian_blur is in rethaw-kornia, which is not installed\n  Run: pip install rethaw-kornia")
+    assert str(caught.value) == (
+        "kornia.gaussian_blur is in rethaw-kornia, which is not installed\n  Run: pip install rethaw-kornia"
+    )
     with pytest.raises(UnknownComponent) as caught:
         bare.find("degradation", "gaussian_blur")
     assert "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
@@ -369,7 +388,12 @@ def test_policy_names_are_compared_as_pip_compares_them() -> None:
 def test_the_index_of_known_plugins_says_what_they_register() -> None:
     registry = Registry()
     rows = dict(known_plugins())
-    installed = {claim.distribution: name for name, claims in registry.plugins.claims.items() for claim in claims if name != "core"}
+    installed = {
+        claim.distribution: name
+        for name, claims in registry.plugins.claims.items()
+        for claim in claims
+        if name != "core"
+    }
     first_party = {row: rows[row]["namespace"] for row in rows}
     assert {d: installed.get(d) for d in first_party} == first_party, "registry.yaml and the installed plugins differ"
     for distribution_name, row in rows.items():

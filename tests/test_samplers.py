@@ -18,7 +18,11 @@ SAMPLERS: list[tuple[str, dict[str, Any]]] = [
 
 
 def walk(sampler: Any, restore: Any, x: Any, degradation: Any, state: Any, start: float = 1.0) -> list[Any]:
-    return list(sampler.trajectory(restore, x, sampler.severities(degradation, start), degradation, state, generators(0, len(x))))
+    return list(
+        sampler.trajectory(
+            restore, x, sampler.severities(degradation, start), degradation, state, generators(0, len(x))
+        )
+    )
 
 
 @pytest.mark.parametrize("case", FIRST_PARTY, ids=degradation_id)
@@ -48,7 +52,9 @@ def test_cold_sampling_with_inferred_noise_is_ddim(steps: int) -> None:
     from diffusers import DDIMScheduler
 
     noise = rethaw.build("degradation", "core.gaussian_noise", alpha_bar="linear", levels=1000)
-    scheduler = DDIMScheduler(beta_schedule="linear", clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+    scheduler = DDIMScheduler(
+        beta_schedule="linear", clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
+    )
     scheduler.set_timesteps(steps)
     x = expected = images(seed=3, dtype=torch.float64)
     for timestep in scheduler.timesteps:

@@ -39,7 +39,9 @@ class World:
         (Path(packages) / "outer.pth").write_text("".join(lines))
 
     def run(self, *words: object) -> Ran:
-        return subprocess.run([self.python, *map(str, words)], cwd=self.folder, env=env(), text=True, capture_output=True, timeout=300)
+        return subprocess.run(
+            [self.python, *map(str, words)], cwd=self.folder, env=env(), text=True, capture_output=True, timeout=300
+        )
 
     def rethaw(self, *words: object) -> Ran:
         return self.run("-m", "rethaw.cli.main", *words)
@@ -89,7 +91,9 @@ def installed(world: World) -> None:
 def used(world: World) -> None:
     """It trains, and the run restores images, with the plugin in its lock file."""
     ok(world.rethaw("train", "tinted.yaml", "--out", "run"))
-    assert json.loads((world.folder / "run" / "lock.json").read_text())["plugins"]["tint"]["distribution"] == "rethaw-tint"
+    assert (
+        json.loads((world.folder / "run" / "lock.json").read_text())["plugins"]["tint"]["distribution"] == "rethaw-tint"
+    )
     ok(world.rethaw("restore", "run", "photos/0.png", "--degrade", "--out", "restored"))
     degraded, restored = (mean_colour(world.folder / "restored" / name) for name in ("0-degraded.png", "0.png"))
     assert degraded == pytest.approx((0.9, 0.2, -0.5), abs=0.02)  # full strength from t = 0.5 on

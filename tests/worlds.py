@@ -37,9 +37,13 @@ def made(case: tuple[str, dict[str, Any]]) -> Any:
     return rethaw.build("degradation", case[0], **case[1])
 
 
-def images(count: int = 3, channels: int = 3, height: int = 24, width: int = 20, seed: int = 0, dtype: Any = torch.float64) -> Tensor:
+def images(
+    count: int = 3, channels: int = 3, height: int = 24, width: int = 20, seed: int = 0, dtype: Any = torch.float64
+) -> Tensor:
     """Random images in [-1, 1]."""
-    drawn = torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.rand(
+        count, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return (drawn * 2 - 1).to(dtype)
 
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import pluggy
@@ -33,9 +32,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "Backbone", "Cond", "Conditioner", "Context", "Dataset", "Degradation", "Item", "Metric", "Observation",
-    "Prediction", "Prior", "Restore", "RethawError", "Rng", "SVD", "Sampler", "Spec", "State", "Step", "backbone",
-    "conditioner", "dataset", "degradation", "hookimpl", "metric", "prior", "sampler",
+    "SVD",
+    "Backbone",
+    "Cond",
+    "Conditioner",
+    "Context",
+    "Dataset",
+    "Degradation",
+    "Item",
+    "Metric",
+    "Observation",
+    "Prediction",
+    "Prior",
+    "Restore",
+    "RethawError",
+    "Rng",
+    "Sampler",
+    "Spec",
+    "State",
+    "Step",
+    "backbone",
+    "conditioner",
+    "dataset",
+    "degradation",
+    "hookimpl",
+    "metric",
+    "prior",
+    "sampler",
 ]  # fmt: skip
 
 hookimpl = pluggy.HookimplMarker("rethaw")

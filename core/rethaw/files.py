@@ -41,7 +41,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def write_failed(error: BaseException) -> bool:
     """torch and safetensors tell a full disk in exceptions of their own."""
-    return type(error).__name__ == "SafetensorError" or (isinstance(error, RuntimeError) and "write" in str(error).lower())
+    return type(error).__name__ == "SafetensorError" or (
+        isinstance(error, RuntimeError) and "write" in str(error).lower()
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -37,8 +37,6 @@ def expand(t: Tensor | float, like: Tensor) -> Tensor:
     return torch.as_tensor(t, dtype=dtype, device=like.device).expand(like.shape[0])
 
 
-
-
 def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The (t, s) of each step of a walk, (B,) each, from (N+1,) or (N+1, B) severities; moved to the device once."""
     dtype = torch.promote_types(x.dtype, torch.float32)

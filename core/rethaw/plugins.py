@@ -32,8 +32,9 @@ CORE_MODULE = "rethaw.builtin.plugin"
 class Policy:
     """Which plugins may load, as in the YAML's `plugins:`; names are namespaces or distributions.
 
-    block: never loaded. allow: if given, only these load (and the built-in `core`). require: requirements such as
-    "rethaw-kornia>=0.1" that must be installed.
+    block: never loaded.
+    allow: if given, only these load (and the built-in `core`).
+    require: requirements such as "rethaw-kornia>=0.1" that must be installed.
     """
 
     block: tuple[str, ...] = ()
@@ -130,7 +131,9 @@ class Plugins:
                 wanted = Requirement(text)
             except InvalidRequirement as error:
                 reason = str(error).splitlines()[0]
-                problems.append(f"plugins.require: {text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({reason})")
+                problems.append(
+                    f"plugins.require: {text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({reason})"
+                )
                 continue
             have = installed.get(canonicalize_name(wanted.name))
             if have is None:
@@ -146,7 +149,9 @@ class Plugins:
         if not claims:
             raise PluginError(f"no plugin named {namespace!r} is installed")
         if not allowed:
-            raise PluginError(f"plugin {namespace!r} of {claims[0].distribution} is not loaded: {self.blocked(claims[0])}")
+            raise PluginError(
+                f"plugin {namespace!r} of {claims[0].distribution} is not loaded: {self.blocked(claims[0])}"
+            )
         if len(allowed) > 1:
             raise PluginError(
                 f"the namespace {namespace!r} is claimed by {len(allowed)} plugins: " + "; ".join(map(str, allowed)),
@@ -168,7 +173,7 @@ def scan() -> list[Claim]:
     for dist in distributions():
         try:
             found = [claim_of(dist, point) for point in dist.entry_points if point.group == GROUP]
-        except Exception:  # noqa: S112 - somebody else's broken file, which nobody has asked for
+        except Exception:
             continue
         for claim in found:
             claims.setdefault((canonicalize_name(claim.distribution), claim.namespace), claim)
@@ -187,7 +192,9 @@ def check_requirement(claim: Claim) -> None:
     try:
         wanted = [r for r in map(Requirement, claim.requires) if canonicalize_name(r.name) == "rethaw"]
     except InvalidRequirement as error:
-        raise failure(claim, f"its metadata holds a requirement that cannot be read: {str(error).splitlines()[0]}") from error
+        raise failure(
+            claim, f"its metadata holds a requirement that cannot be read: {str(error).splitlines()[0]}"
+        ) from error
     if not wanted:
         raise failure(claim, "its distribution declares no requirement on rethaw",
                       'Its author adds dependencies = ["rethaw>=0.1,<0.2"] to its pyproject.toml.')  # fmt: skip

@@ -89,7 +89,9 @@ class Registry:
         others = [k for k, n in specs if n == short]
         if others:
             return UnknownComponent(f"{namespace}.{short} is a {others[0]}, not a {kind}", self._suggest(kind, name))
-        return UnknownComponent(f"there is no {kind} {name!r}", self._suggest(kind, name) or self._offer(kind, namespace))
+        return UnknownComponent(
+            f"there is no {kind} {name!r}", self._suggest(kind, name) or self._offer(kind, namespace)
+        )
 
     def _offer(self, kind: str, namespace: str) -> str:
         names = sorted(n for k, n in self.plugins.load(namespace).specs if k == kind)
@@ -97,7 +99,7 @@ class Registry:
 
     def _suggest(self, kind: str, name: str) -> str:
         """Names of this kind that are spelt like this one, installed or known."""
-        candidates = {full: "" for full in self.names(kind)}
+        candidates = dict.fromkeys(self.names(kind), "")
         for distribution, row in known_plugins().items():
             for short in row["names"].get(kind, []):
                 candidates.setdefault(f"{row['namespace']}.{short}", f" (pip install {distribution})")

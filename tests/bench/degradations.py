@@ -19,7 +19,11 @@ def run() -> list[str]:
     lines = ["| degradation | shape | ms | ratio to a·x + b·n |", "|---|---|---:|---:|"]
     for shape in SHAPES:
         rng = torch.Generator().manual_seed(0)
-        x, n, t = torch.rand(shape, generator=rng) * 2 - 1, torch.randn(shape, generator=rng), torch.rand(shape[0], generator=rng)
+        x, n, t = (
+            torch.rand(shape, generator=rng) * 2 - 1,
+            torch.randn(shape, generator=rng),
+            torch.rand(shape[0], generator=rng),
+        )
         a, b = t.view(-1, 1, 1, 1), (1 - t).view(-1, 1, 1, 1)
         calls = {"floor": lambda x=x, n=n, a=a, b=b: a * x + b * n}
         for name in NAMES:
@@ -30,7 +34,9 @@ def run() -> list[str]:
         sigma = (t * SIGMA).clamp_min(1e-3).view(-1, 1).expand(-1, 2)
         taps = 2 * int(4 * SIGMA) + 1
         if taps // 2 < min(shape[-2:]):
-            calls["kornia's own separable call"] = lambda x=x, sigma=sigma, taps=taps: gaussian_blur2d(x, (taps, taps), sigma)
+            calls["kornia's own separable call"] = lambda x=x, sigma=sigma, taps=taps: gaussian_blur2d(
+                x, (taps, taps), sigma
+            )
         found = medians(calls)
         size = "×".join(map(str, shape))
         lines += [f"| {name} | {size} | {s * 1e3:.2f} | {s / found['floor']:.1f} |" for name, s in found.items()]

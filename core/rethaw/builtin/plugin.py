@@ -52,7 +52,9 @@ def rethaw_datasets() -> list[Spec]:
     """Datasets."""
     return [
         dataset("folder", P.Folder, target=f"{AT}.datasets.folder:Folder", summary="The images below a folder."),
-        dataset("photos", P.Photos, target=f"{AT}.datasets.photos:Photos", summary="Crops of scikit-image's photographs."),
+        dataset(
+            "photos", P.Photos, target=f"{AT}.datasets.photos:Photos", summary="Crops of scikit-image's photographs."
+        ),
     ]
 
 

@@ -52,7 +52,9 @@ def demo(
         raise typer.Exit(130)
     results = restore_held_out(pipeline, to)
     rows: dict[str, Any] = results["rows"]
-    write_json(to / "results.json", {**results, "train_seconds": round(outcome.seconds, 1), "pipeline": dump_config(config)})
+    write_json(
+        to / "results.json", {**results, "train_seconds": round(outcome.seconds, 1), "pipeline": dump_config(config)}
+    )
     say("")
     say(table(rows))
     gain = rows["cold"]["psnr"] - rows["degraded"]["psnr"]
@@ -79,7 +81,9 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
         write_image(to / f"restored-{name}.png", found[name])
     rows = {name: measure(pipeline, image, clean) for name, image in found.items()}
     panels = [(title, f"{rows[title]['psnr']:.1f} dB", found[title]) for title in found]
-    pictures.save(pictures.before_after([*panels, ("clean", "held out of training", clean)], FACE), to / "before_after.png")
+    pictures.save(
+        pictures.before_after([*panels, ("clean", "held out of training", clean)], FACE), to / "before_after.png"
+    )
     return {"image": HELD_OUT[0], "rows": rows}
 
 
@@ -97,5 +101,8 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     """The results for a terminal."""
     names = list(rows["degraded"])
     lines = [f"{'':10}" + "".join(f"{name.upper():>9}" for name in names)]
-    lines += [f"{row:10}" + "".join(f"{values[n]:9.{2 if n == 'psnr' else 4}f}" for n in names) for row, values in rows.items()]
+    lines += [
+        f"{row:10}" + "".join(f"{values[n]:9.{2 if n == 'psnr' else 4}f}" for n in names)
+        for row, values in rows.items()
+    ]
     return "\n".join(lines)

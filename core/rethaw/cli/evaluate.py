@@ -15,8 +15,13 @@ SAMPLERS = ("core.direct", "core.naive", "core.cold")
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")],
     data: Annotated[list[Path], typer.Option("--data", help="Clean images: a folder, or files (repeat the option).")],
-    to: Annotated[Path | None, typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation).")] = None,
-    samplers: Annotated[list[str] | None, typer.Option("--sampler", "-s", help="A sampler to measure (repeat it; default: direct, naive, cold).")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation).")
+    ] = None,
+    samplers: Annotated[
+        list[str] | None,
+        typer.Option("--sampler", "-s", help="A sampler to measure (repeat it; default: direct, naive, cold)."),
+    ] = None,
     steps: Steps = None,
     severity: Severity = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Conditions, Device, Film, SamplerName, Seed, Steps, bar, conditions, load_run, say, write_json
+from rethaw.cli.common import (
+    Conditions,
+    Device,
+    Film,
+    SamplerName,
+    Seed,
+    Steps,
+    bar,
+    conditions,
+    load_run,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +65,9 @@ def generate(
             count = min(BATCH, n - first)
             x, state = pipeline.start(count, parse_size(size), seed, first)
             rng = generators(seed + 1, count, first)
-            for step in pipeline.trajectory(x, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), generator=rng):
+            for step in pipeline.trajectory(
+                x, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), generator=rng
+            ):
                 if animate and not first:
                     film.add(float(step.t[0]), step.x, step.x0_hat)
             made.append(step.x.cpu())
@@ -64,7 +78,9 @@ def generate(
     pictures.save(pictures.sheet(images), to / "grid.png")
     if animate:
         pictures.save_animation((tile(frame[1]) for frame in film.frames), to / "animation.gif")
-    write_json(to / "report.json", {"run": run, "n": n, "seed": seed, "sampler": sampler or pipeline.config.sampler.use})
+    write_json(
+        to / "report.json", {"run": run, "n": n, "seed": seed, "sampler": sampler or pipeline.config.sampler.use}
+    )
     say(f"generated {n} image{'s' * (n != 1)} in {to}; look at {to / 'grid.png'}")
 
 
@@ -77,7 +93,7 @@ def tile(images: Tensor) -> Tensor:
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """"64" or "64x96" as (height, width)."""
+    """ "64" or "64x96" as (height, width)."""
     if text is None:
         return None
     words = text.lower().split("x")

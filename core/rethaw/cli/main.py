@@ -43,7 +43,9 @@ def show_version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
     block: Annotated[list[str] | None, typer.Option(help="A plugin (namespace or distribution) to keep out.")] = None,
 ) -> None:
     """Options of every command."""

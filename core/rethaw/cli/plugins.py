@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rethaw.api import Spec
     from rethaw.registry import Registry
 
-app = typer.Typer(help="What is installed: plugins and their components.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="What is installed: plugins and their components.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 @app.command("list")
@@ -77,14 +79,19 @@ def status(registry: Registry) -> list[dict[str, str]]:
             elif failure:
                 word, told = "broken", str(failure)
             else:
-                word, told = "ok", "\n".join(f"plugin {claim} {note}" for note in registry.plugins.load(namespace).notes)
+                word, told = (
+                    "ok",
+                    "\n".join(f"plugin {claim} {note}" for note in registry.plugins.load(namespace).notes),
+                )
             rows.append({"plugin": namespace, "distribution": claim.distribution, "version": claim.version,
                          "entry point": claim.module, "status": word, "told": told})  # fmt: skip
     return rows
 
 
 @app.command("show")
-def show_plugin(name: Annotated[str, typer.Argument(help="A plugin (kornia) or a component (kornia.gaussian_blur).")]) -> None:
+def show_plugin(
+    name: Annotated[str, typer.Argument(help="A plugin (kornia) or a component (kornia.gaussian_blur).")],
+) -> None:
     """Show a plugin's components with their parameters, or why it does not load.
 
     [bold]Examples[/]
@@ -97,7 +104,11 @@ def show_plugin(name: Annotated[str, typer.Argument(help="A plugin (kornia) or a
     from rethaw.registry import Registry
 
     registry = Registry()
-    namespace, _, short = (name, "", "") if name in registry.plugins.claims else (name if "." in name else f"{CORE}.{name}").rpartition(".")
+    namespace, _, short = (
+        (name, "", "")
+        if name in registry.plugins.claims
+        else (name if "." in name else f"{CORE}.{name}").rpartition(".")
+    )
     if namespace not in registry.plugins.claims:
         raise not_found(registry, name)
     try:
@@ -120,7 +131,9 @@ def not_found(registry: Registry, name: str) -> RethawError:
     from rethaw.hookspecs import KINDS
 
     names = [full for kind in KINDS for full in registry.names(kind)]
-    spelt = {full.rpartition(".")[2]: full for full in names} | {full: full for full in (*names, *registry.plugins.claims)}
+    spelt = {full.rpartition(".")[2]: full for full in names} | {
+        full: full for full in (*names, *registry.plugins.claims)
+    }
     close = dict.fromkeys(spelt[word] for word in difflib.get_close_matches(name, spelt))
     hint = f"Did you mean {' or '.join(close)}?" if close else "rethaw plugins list shows what is installed."
     return RethawError(f"no plugin and no component is named {name!r}", hint)

@@ -11,7 +11,20 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import (
-    Conditions, Device, Film, SamplerName, Seed, Severity, Steps, bar, conditions, load_run, pairs, say, warn, write_json,
+    Conditions,
+    Device,
+    Film,
+    SamplerName,
+    Seed,
+    Severity,
+    Steps,
+    bar,
+    conditions,
+    load_run,
+    pairs,
+    say,
+    warn,
+    write_json,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -31,7 +44,9 @@ def restore(
     steps: Steps = None,
     severity: Severity = 1.0,
     degrade: Annotated[bool, typer.Option("--degrade", help="The images are clean: degrade them first.")] = False,
-    state: Annotated[list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")
+    ] = None,
     cond: Conditions = None,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
     seed: Seed = None,
@@ -66,7 +81,10 @@ def restore(
                 warn(error.message)
             done(i + 1)
     write_json(to / "report.json", {"run": run, "severity": severity, "images": report, "failed": failed})
-    say(f"restored {len(report)} image{'s' * (len(report) != 1)} in {to}" + (f", {len(failed)} could not be read" if failed else ""))
+    say(
+        f"restored {len(report)} image{'s' * (len(report) != 1)} in {to}"
+        + (f", {len(failed)} could not be read" if failed else "")
+    )
     if failed:
         raise typer.Exit(2)
 
@@ -141,7 +159,9 @@ class Job:
         from rethaw.ops import generators
 
         film, frames = Film(STATIONS), Film(FRAMES)
-        for step in self.pipeline.trajectory(x, self.severity, state=state, generator=generators(self.seed, 1), **self.options):
+        for step in self.pipeline.trajectory(
+            x, self.severity, state=state, generator=generators(self.seed, 1), **self.options
+        ):
             film.add(float(step.t[0]), step.x[0], step.x0_hat[0])
             if self.animate:
                 frames.add(float(step.t[0]), step.x[0], step.x0_hat[0])

@@ -11,7 +11,9 @@ import typer
 from rethaw.cli.common import say
 
 
-def schema(to: Annotated[Path | None, typer.Option("--out", "-o", help="A file instead of standard output.")] = None) -> None:
+def schema(
+    to: Annotated[Path | None, typer.Option("--out", "-o", help="A file instead of standard output.")] = None,
+) -> None:
     """Print the JSON Schema of a pipeline YAML, with every installed component, for editors.
 
     [bold]Examples[/]

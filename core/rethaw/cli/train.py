@@ -37,7 +37,9 @@ def train(
     if resume and not checkpoint.is_file():
         raise RethawError(f"{folder} has no checkpoint to resume from", "Leave --resume out to start a training there.")
     if not resume and checkpoint.exists():
-        raise RethawError(f"{folder} already holds a training", "Add --resume to go on with it, or choose another --out.")
+        raise RethawError(
+            f"{folder} already holds a training", "Add --resume to go on with it, or choose another --out."
+        )
 
     from rethaw.engine.pipeline import Pipeline
 
@@ -51,14 +53,18 @@ def train(
         say(f"go on with: rethaw train {shlex.quote(str(folder))} --resume")
         raise typer.Exit(130)
     say(f"trained {outcome.step} steps in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}: {folder}")
-    say(f"look at {folder / 'preview.png'} and {folder / 'loss.png'}, then: rethaw restore {shlex.quote(str(folder))} IMAGE")
+    say(
+        f"look at {folder / 'preview.png'} and {folder / 'loss.png'}, then: rethaw restore {shlex.quote(str(folder))} IMAGE"
+    )
 
 
 def run_folder(pipeline: str, resume: bool) -> Path:
     """A run folder given as the pipeline, or the first free runs/NAME."""
     if (Path(pipeline) / "resolved.yaml").is_file():
         if not resume:
-            raise RethawError(f"{pipeline} is a run folder", "Add --resume to go on with it, or --out for a new training.")
+            raise RethawError(
+                f"{pipeline} is a run folder", "Add --resume to go on with it, or --out for a new training."
+            )
         return Path(pipeline)
     name = Path(pipeline).stem
     folder, count = Path("runs") / name, 1

@@ -20,7 +20,9 @@ def recipe_path(name: str) -> Path | None:
 
 def recipe_names() -> list[str]:
     """The recipes that ship with rethaw."""
-    return sorted(p.name.removesuffix(".yaml") for p in (files("rethaw") / "recipes").iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name.removesuffix(".yaml") for p in (files("rethaw") / "recipes").iterdir() if p.name.endswith(".yaml")
+    )
 
 
 def find_file(name: str, beside: Path | None = None) -> Path:
@@ -34,7 +36,9 @@ def find_file(name: str, beside: Path | None = None) -> Path:
     if recipe:
         return recipe
     if path.is_dir():
-        raise RethawError(f"{path} is a folder without resolved.yaml, so it is no run", "Name a YAML file, a recipe or a run folder.")
+        raise RethawError(
+            f"{path} is a folder without resolved.yaml, so it is no run", "Name a YAML file, a recipe or a run folder."
+        )
     raise RethawError(f"there is no file {str(path)!r} and no recipe {name!r}",
                       f"The recipes are: {', '.join(recipe_names())}.")  # fmt: skip
 

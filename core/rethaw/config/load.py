@@ -66,7 +66,9 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
     if values.get("guidance") and not values["conditioner"]:
         found.add(place(tree, "guidance"), "guidance needs a conditioner", "Add conditioner: [{use: core.label}].")
     if values.get("guidance") and any(item.host.drop == 0 for item in values["conditioner"]):
-        found.add(place(tree, "guidance"), "guidance needs training with the null condition, but a conditioner has drop: 0")
+        found.add(
+            place(tree, "guidance"), "guidance needs training with the null condition, but a conditioner has drop: 0"
+        )
     channels = getattr(values.get("restorer"), "channels", 3)
     for item in leaves(values["degradation"]):
         needed = registry.find("degradation", item.use)[1].traits["channels"]
@@ -140,7 +142,11 @@ class Findings:
         if isinstance(node.value, str):
             node = Marked({"use": node}, node.mark, {"use": node.mark})
         if not isinstance(node.value, dict) or not isinstance(getattr(node.value.get("use"), "value", None), str):
-            self.add(node.mark, f"{path}: say which {kind}", f"Write {{use: NAME}}; `rethaw plugins list --kind {kind}` lists them.")
+            self.add(
+                node.mark,
+                f"{path}: say which {kind}",
+                f"Write {{use: NAME}}; `rethaw plugins list --kind {kind}` lists them.",
+            )
             return None
         use = node.value["use"]
         try:
@@ -160,7 +166,11 @@ class Findings:
             return None
         host = replace(host, id=host.id or full.rpartition(".")[2])
         if not host.id.isidentifier():
-            self.add(node.value["id"].mark, f"{path}.id: {describe(host.id)} is not a name", "Use letters, digits and _ only.")
+            self.add(
+                node.value["id"].mark,
+                f"{path}.id: {describe(host.id)} is not a name",
+                "Use letters, digits and _ only.",
+            )
         return Component(kind, full, params, host, of)
 
     def nested(
@@ -231,7 +241,11 @@ def sentence(items: Sequence[Any]) -> str:
 def plain_words(message: str) -> str:
     """Pydantic's wording without its jargon."""
     text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ").replace("valid array", "list")
-    text = text.replace("Tuple should", "the list should").replace("List should", "the list should").replace(" after validation", "")
+    text = (
+        text.replace("Tuple should", "the list should")
+        .replace("List should", "the list should")
+        .replace(" after validation", "")
+    )
     return (text[:1].lower() + text[1:]).replace("valid integer", "whole number").replace("a valid string", "text")
 
 
@@ -254,9 +268,11 @@ def adapter(cls: type) -> TypeAdapter[Any]:
         made: TypeAdapter[Any] = TypeAdapter(cls)
         made.rebuild(raise_errors=True)  # pydantic puts off a type that it cannot find
         return made
-    except Exception as error:  # noqa: BLE001 - a plugin's parameter class may hold anything
+    except Exception as error:
         reason = str(error).splitlines()[0]
-        raise RethawError(f"the parameters {cls.__module__}.{cls.__qualname__} cannot be validated: {reason}") from error
+        raise RethawError(
+            f"the parameters {cls.__module__}.{cls.__qualname__} cannot be validated: {reason}"
+        ) from error
 
 
 def default_node(key: str) -> Marked | None:
@@ -282,4 +298,3 @@ def describe(value: Any) -> str:
         return "a mapping" if isinstance(value, dict) else "a list"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
-

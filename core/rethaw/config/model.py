@@ -133,6 +133,7 @@ class Train:
     warmup: steps over which the learning rate rises from 0.
     weight_decay: of AdamW.
     loss: l1 or l2 between the estimate and the clean image.
+    severities: uniform, or heavy (t = √u, u uniform), which trains more where there is more to restore.
     ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
     precision: fp32, bf16 or fp16 (mixed).
     clip_grad: largest norm of the gradient; 0 does not clip.
@@ -148,6 +149,7 @@ class Train:
     warmup: Annotated[int, Ge(0)] = 100
     weight_decay: Annotated[float, Ge(0)] = 0.0
     loss: Literal["l1", "l2"] = "l1"
+    severities: Literal["uniform", "heavy"] = "uniform"
     ema: Annotated[float, Ge(0), Lt(1)] = 0.995
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip_grad: Annotated[float, Ge(0)] = 1.0

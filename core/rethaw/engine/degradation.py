@@ -7,8 +7,8 @@ hosted degradation exactly when the component behind it has them, so `hasattr` t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
 RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 
 
-def severity_map(host: DegradationHost) -> Any:
+def severity_map(host: DegradationHost) -> Callable[[Tensor], Tensor] | None:
     """The function t → u of the host keys, on tensors (B,); None where u = t."""
     a, b = host.span
     knots = None if isinstance(host.schedule, str) else torch.tensor(host.schedule, dtype=torch.float64)
@@ -48,7 +48,7 @@ def interpolate(x: Tensor, knots: Tensor) -> Tensor:
     xs, ys = knots.to(x.device, x.dtype).T.contiguous()
     right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]
-    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return torch.addcdiv(y0, (y1 - y0) * (x - x0), x1 - x0)
 
 
 class Hosted:
@@ -67,14 +67,14 @@ class Hosted:
         self.continuous = bool(getattr(operator, "continuous", traits["continuous"])) and host.levels is None
         self.t_min = float(getattr(operator, "t_min", traits["t_min"]))
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
-        self.warp = severity_map(host)
+        self.warp: Callable[[Tensor], Tensor] | None = severity_map(host)
         for method in OPTIONAL:
             if hasattr(operator, method) and not (method == "coefficients" and self.unit):
                 setattr(self, method, getattr(self, f"_{method}"))
 
     def u(self, t: Tensor) -> Tensor:
         """Strength of severity t."""
-        return t if self.warp is None else self.warp(t)  # type: ignore[no-any-return]
+        return t if self.warp is None else self.warp(t)
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         """The state of each image of `like`; {} if nothing is random."""
@@ -204,7 +204,7 @@ def host_component(item: Component, registry: Registry) -> Hosted:
     """Builds one item, its nested members first, and puts it under its host keys."""
     spec = registry.find("degradation", item.use)[1]
     params = replace(item.params, of=tuple(host_component(m, registry) for m in item.of)) if item.of else item.params
-    if item.host.levels and "levels" in spec.params.__dataclass_fields__:
+    if item.host.levels and "levels" in {f.name for f in fields(spec.params)}:
         params = replace(params, levels=item.host.levels)
     return Hosted(item.use, registry.build("degradation", item.use, params), item.host, spec.traits)
 

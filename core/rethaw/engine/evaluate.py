@@ -38,10 +38,15 @@ class Report:
     def markdown(self) -> str:
         """A table."""
         names = list(next(iter(self.rows.values())))
-        lines = ["| | " + " | ".join(name.upper() for name in names) + " | s/image |", "|---|" + "---:|" * (len(names) + 1)]
+        lines = [
+            "| | " + " | ".join(name.upper() for name in names) + " | s/image |",
+            "|---|" + "---:|" * (len(names) + 1),
+        ]
         for row, values in self.rows.items():
             cells = [f"{values[name]:.{decimals(name)}f}" for name in names]
-            lines.append(f"| {row} | {' | '.join(cells)} | {f'{self.seconds[row]:.2f}' if row in self.seconds else ''} |")
+            lines.append(
+                f"| {row} | {' | '.join(cells)} | {f'{self.seconds[row]:.2f}' if row in self.seconds else ''} |"
+            )
         return "\n".join(lines)
 
 
@@ -85,7 +90,9 @@ def evaluate(
         for name in samplers:
             began = time.perf_counter()
             rng = generators(seed + 1, len(clean), report.images)
-            walk = pipeline.trajectory(x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, generator=rng)
+            walk = pipeline.trajectory(
+                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, generator=rng
+            )
             results[name] = last(walk).x
             report.seconds[name] += time.perf_counter() - began
         for name, image in results.items():

@@ -32,7 +32,7 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
     def permutation(self, epoch: int) -> list[int]:
         """The order of the data in one epoch."""
         generator = Generator().manual_seed(mix_seed(self.seed, "epoch", epoch))
-        return torch.randperm(len(self.data), generator=generator).tolist()  # type: ignore[no-any-return]
+        return torch.randperm(len(self.data), generator=generator).tolist()
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         epoch, at = divmod(position, len(self.data))

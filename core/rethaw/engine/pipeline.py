@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rethaw.api import Cond, RethawError, Rng, Sampler, State, Step
 from rethaw.config import load_config
-from rethaw.config.load import Findings
 from rethaw.config.compose import marked
+from rethaw.config.load import Findings
 from rethaw.config.model import Component, Config
 from rethaw.config.yaml import ConfigError, Mark
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
@@ -162,7 +162,9 @@ class Pipeline:
             raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
                               "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
         restore = bind(self._trained(), self.config, *self._condition(cond, x))
-        yield from chosen.trajectory(restore, x, chosen.severities(self.degradation, severity), self.degradation, state, rng)
+        yield from chosen.trajectory(
+            restore, x, chosen.severities(self.degradation, severity), self.degradation, state, rng
+        )
 
     def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
         """The condition of each image and the null one; without values, the null one twice."""
@@ -187,10 +189,14 @@ class Pipeline:
         for i, image in enumerate(images):
             each = {field: [values[i]] for field, values in cond.items()} if cond else None
             x = self.tensor(image)[None]
-            found.append(last(self.trajectory(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0])
+            found.append(
+                last(self.trajectory(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0]
+            )
         return found
 
-    def degrade(self, x0: Tensor, severity: float = 1.0, seed: int | None = None, first: int = 0) -> tuple[Tensor, State]:
+    def degrade(
+        self, x0: Tensor, severity: float = 1.0, seed: int | None = None, first: int = 0
+    ) -> tuple[Tensor, State]:
         """Degrades clean images (B, C, H, W) as the pipeline's observation would see them; x_t and ξ."""
         rng = generators(self.config.seed if seed is None else seed, len(x0), first)
         x0 = x0.to(self.device)
@@ -212,7 +218,9 @@ class Pipeline:
         return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
     @torch.no_grad()
-    def start(self, n: int, size: tuple[int, int] | None = None, seed: int | None = None, first: int = 0) -> tuple[Tensor, State]:
+    def start(
+        self, n: int, size: tuple[int, int] | None = None, seed: int | None = None, first: int = 0
+    ) -> tuple[Tensor, State]:
         """Draws n samples of x_1, with their states, to generate from."""
         shape = (self.config.restorer.channels, *size) if size else self.image_shape
         if not shape:
@@ -242,7 +250,9 @@ class Pipeline:
         channels = self.config.restorer.channels
         if isinstance(image, Tensor):
             return image
-        return (from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)).pixels
+        return (
+            from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)
+        ).pixels
 
 
 def last(steps: Iterator[Step]) -> Step:

@@ -51,7 +51,9 @@ class Conditioners:
         keys = [key for _, c in self.items for key in c.widths]
         self.widths = {key: sum(c.widths.get(key, 0) for _, c in self.items) for key in dict.fromkeys(keys)}
 
-    def encode(self, values: Mapping[str, Sequence[Any]], like: Tensor, generator: Any = None, drop: bool = False) -> Cond:
+    def encode(
+        self, values: Mapping[str, Sequence[Any]], like: Tensor, generator: Any = None, drop: bool = False
+    ) -> Cond:
         """Values by field → condition; drop: null each item's condition as often as it says, as training does."""
         parts: dict[str, list[Tensor]] = {}
         for item, conditioner in self.items:

@@ -42,11 +42,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Reads a safetensors file. Raises RethawError where it is missing or damaged."""
     if not path.is_file():
-        raise RethawError(f"{path} is missing", "The training has not finished a checkpoint yet, or this is not a run folder.")
+        raise RethawError(
+            f"{path} is missing", "The training has not finished a checkpoint yet, or this is not a run folder."
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise RethawError(f"{path} is damaged: {error}", "Resume the training to write it again, or copy it anew.") from error
+        raise RethawError(
+            f"{path} is damaged: {error}", "Resume the training to write it again, or copy it anew."
+        ) from error
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -80,7 +84,9 @@ def plugins_used(config: Config, registry: Registry) -> dict[str, Any]:
     """Namespace → distribution, version and entry point of every plugin that the pipeline names."""
     namespaces = sorted({item.use.rpartition(".")[0] for item in components(config)})
     claims = {name: registry.plugins.load(name).claim for name in namespaces}
-    return {name: {"distribution": c.distribution, "version": c.version, "module": c.module} for name, c in claims.items()}
+    return {
+        name: {"distribution": c.distribution, "version": c.version, "module": c.module} for name, c in claims.items()
+    }
 
 
 def components(config: Config) -> Iterator[Component]:

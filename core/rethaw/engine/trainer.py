@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -23,13 +23,14 @@ from rethaw.config.model import Config
 from rethaw.engine import pictures
 from rethaw.engine.degradation import AnyDegradation, probe
 from rethaw.engine.examples import Order, first_images, loader, observe
-from rethaw.engine.restorer import Conditioners, Restorer
 from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible, read_log
+from rethaw.engine.restorer import Conditioners, Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
 from rethaw.files import sweep
 from rethaw.ops import expand, mix_seed, rand
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+SEVERITIES: dict[str, Callable[[Tensor], Tensor]] = {"uniform": lambda u: u, "heavy": torch.sqrt}
 LOG_EVERY = 10
 
 
@@ -42,6 +43,8 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.config, self.data, self.degradation, self.folder = config, data, degradation, folder
         self.conditioners, self.save_model, self.step, self.loss = conditioners, save_model, 0, math.nan
+        self._sum: Tensor | None = None
+        self._since = 0
         AcceleratorState._reset_state()  # another pipeline in this process may have used another precision
         precision = {"fp32": "no"}.get(config.train.precision, config.train.precision)
         self.accelerator = Accelerator(mixed_precision=precision)
@@ -61,11 +64,11 @@ class Trainer:
     @property
     def best(self) -> Restorer:
         """The restorer to use: averaged weights where there are any."""
-        return self.ema.module if self.ema else self.restorer
+        return cast("Restorer", self.ema.module) if self.ema else self.restorer
 
     def run(self, watch: Callable[[Progress], None] | None = None) -> Outcome:
         """Trains to the last step, or until SIGINT or SIGTERM; both ends leave a checkpoint."""
-        began, start, self._since, self._sum = time.monotonic(), self.step, 0, None
+        began, start = time.monotonic(), self.step
         steps, batches = self.config.train.steps, self.batches()
         with interruptible() as stop, LogFile(self.folder / LOG, self.step) as log:
             while self.step < steps and not stop.is_set():
@@ -87,7 +90,7 @@ class Trainer:
     def images_a_step(self) -> int:
         """Images that all processes together take in one step."""
         train = self.config.train
-        return train.batch_size * train.accumulate * self.accelerator.num_processes
+        return train.batch_size * train.accumulate * int(self.accelerator.num_processes)
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """The rest of the training order, batch by batch."""
@@ -115,10 +118,11 @@ class Trainer:
             self.ema.update_parameters(self.restorer)
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
-        """Distance of R(D(x0, t, ξ), t, c) from x0, for severities uniform in [t_min, 1]."""
+        """Distance of R(D(x0, t, ξ), t, c) from x0, for severities in [t_min, 1]."""
         x0: Tensor = batch["image"].to(self.accelerator.device)
         rngs = [torch.Generator().manual_seed(mix_seed(self.config.seed, "degrade", p)) for p in batch["position"]]
-        t = self.degradation.t_min + (1 - self.degradation.t_min) * rand(x0, rngs, ())
+        u = SEVERITIES[self.config.train.severities](rand(x0, rngs, ()))
+        t = self.degradation.t_min + (1 - self.degradation.t_min) * u
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
         cond = self.conditioners.encode(batch, x0, rngs, drop=True)
@@ -130,7 +134,9 @@ class Trainer:
         """The learning rate of the next step, a function of the step alone."""
         train = self.config.train
         warm = min(1.0, (self.step + 1) / train.warmup) if train.warmup else 1.0
-        fade = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / train.steps))) if train.lr_schedule == "cosine" else 1.0
+        fade = (
+            0.5 * (1 + math.cos(math.pi * min(1.0, self.step / train.steps))) if train.lr_schedule == "cosine" else 1.0
+        )
         return train.lr * warm * fade
 
     def set_lr(self) -> None:
@@ -185,7 +191,9 @@ class Trainer:
         """Writes loss.png and preview.png: four training images at severities 1/4 … 1."""
         rows = [(row["step"], row["loss"]) for row in read_log(self.folder / LOG)]
         if len(rows) > 1:
-            pictures.save(pictures.curve(rows, "training loss", "step", self.config.train.loss), self.folder / "loss.png")
+            pictures.save(
+                pictures.curve(rows, "training loss", "step", self.config.train.loss), self.folder / "loss.png"
+            )
         order = Order(self.data, self.config.seed, self.config.restorer.channels, 4)
         items = [order[i] for i in range(4)]
         x0 = torch.stack([item["image"] for item in items]).to(self.accelerator.device)
@@ -213,7 +221,9 @@ def difference(saved: str, config: Config) -> str:
     return "one has more keys than the other"
 
 
-def fit_prior(config: Config, data: Dataset, degradation: AnyDegradation, prior: Any, count: int = 256) -> dict[str, Tensor]:
+def fit_prior(
+    config: Config, data: Dataset, degradation: AnyDegradation, prior: Any, count: int = 256
+) -> dict[str, Tensor]:
     """Fits a generation prior to fully degraded training images."""
 
     def degraded() -> Iterator[Tensor]:

@@ -1,14 +1,15 @@
 """A compact U-Net for restoration, made to learn in minutes on a CPU and to run unchanged on a GPU.
 
-The shape is U-Net's (1505.04597): an encoder and a decoder with skips, here added rather than concatenated. Its
-residual blocks take the severity t by a scale and a shift, as in ADM (2105.05233), normalise each pixel over its
-channels by RMSNorm (1910.07467), so that nothing depends on the size of the image or on the rest of the batch, and
-start as the identity. The image is folded into channels by `patch` first and unfolded last, as in sub-pixel networks
-(1609.05158). Attention (1706.03762) is optional. The last layer starts at zero, so the network first returns zero.
+The shape is U-Net's (1505.04597): an encoder and a decoder with skips, here added rather than concatenated.
+Its residual blocks take the severity t by a scale and a shift, as in ADM (2105.05233), normalise each pixel
+over its channels by RMSNorm (1910.07467), so that nothing depends on the size of the image or on the rest of
+the batch, and start as the identity. The image is folded into channels by `patch` first and unfolded last, as
+in sub-pixel networks (1609.05158). Attention (1706.03762) is optional. The last layer starts at zero, so the
+network first returns zero.
 
-A strong blur leaves the fine detail in the picture, but hundreds of times fainter than the rest, and a network finds
-it slowly. The stem therefore also sees `bands` ever finer bands of x_t, each amplified. They hold nothing that is not
-in x_t; they only make it visible to the first gradient steps.
+A strong blur leaves the fine detail in the picture, but hundreds of times fainter than the rest, and a
+network finds it slowly. The stem therefore also sees `bands` ever finer bands of x_t, each amplified. They
+hold nothing that is not in x_t; they only make it visible to the first gradient steps.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SeverityEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3×3 convolutions around a scale and a shift by the embedding: (B, C, H, W), (B, D) → (B, C, H, W)."""
+    """Two 3×3 convolutions around a scale and a shift by t: (B, C, H, W), (B, D) → (B, C, H, W)."""
 
     def __init__(self, channels: int, embedding: int, dropout: float) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class ResBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every pixel attends to every other: (B, C, H, W) → (B, C, H, W). Memory is linear in H·W, time quadratic."""
+    """Every pixel attends to all: (B, C, H, W) → (B, C, H, W). Memory is linear in H·W, time quadratic."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -117,7 +118,7 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     """The network of `core.unet`.
 
-    `multiple`: H and W fold evenly when they are multiples of it; `forward` pads and crops any other size itself.
+    `multiple`: H and W that are multiples of it fold evenly; `forward` pads and crops any other size itself.
     """
 
     accepts: ClassVar[tuple[str, ...]] = ("vector", "image")
@@ -148,7 +149,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """x_t (B, Cin, H, W), t (B,) in [0, 1], cond vector (B, D) and image (B, C, H, W) → (B, Cout, H, W)."""
+        """x_t (B, Cin, H, W), t (B,) in [0, 1], vector (B, D) and image (B, C, H, W) → (B, Cout, H, W)."""
         height, width = x_t.shape[-2:]
         embedding = self.severity(t)
         if self.vector is not None:
@@ -171,10 +172,10 @@ class UNet(nn.Module):
 
 
 def detail(x: Tensor, bands: int) -> list[Tensor]:
-    """x and its bands, each the one before less its local mean, amplified: (B, C, H, W) → 1 + bands of that shape."""
-    seen = [x]
+    """x (B, C, H, W), then its bands: each the one before less its local mean, amplified."""
+    seen, margin = [x], BAND_WINDOW // 2
     for _ in range(bands):
-        mean = F.avg_pool2d(seen[-1], BAND_WINDOW, stride=1, padding=BAND_WINDOW // 2, count_include_pad=False)
+        mean = F.avg_pool2d(seen[-1], BAND_WINDOW, stride=1, padding=margin, count_include_pad=False)
         seen.append(BAND_GAIN * (seen[-1] - mean))
     return seen
 

@@ -25,7 +25,9 @@ class Label:
         """Takes the classes from the training data where the YAML names none."""
         found = tuple(getattr(dataset, "classes", ()))
         if not params.classes and not found:
-            raise RethawError("the training data has no labels", "core.folder takes them from the names of sub-folders.")
+            raise RethawError(
+                "the training data has no labels", "core.folder takes them from the names of sub-folders."
+            )
         unknown = set(found) - set(params.classes or found)
         if unknown:
             raise RethawError(f"the training data has labels that `classes` lacks: {', '.join(sorted(unknown))}")
@@ -40,4 +42,3 @@ class Label:
 
     def null(self, like: Cond) -> Cond:
         return {key: torch.zeros_like(value) for key, value in like.items()}
-

@@ -17,7 +17,9 @@ class Folder:
     def __init__(self, params: Params) -> None:
         self.params = params
         self.files = find_images([params.path])
-        self.labels = [file.relative_to(params.path).parts[0] if file.parent != params.path else None for file in self.files]
+        self.labels = [
+            file.relative_to(params.path).parts[0] if file.parent != params.path else None for file in self.files
+        ]
         self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
         self.skipped: dict[str, str] = {}
 

@@ -14,8 +14,7 @@ from rethaw.api import Item, RethawError
 from rethaw.builtin.params import Photos as Params
 from rethaw.ops import read_image
 
-TRAINING = ("coffee.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg",
-            "ihc.png", "retina.jpg")  # fmt: skip
+TRAINING = ("coffee.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png")
 HELD_OUT = ("astronaut.png", "chelsea.png")
 CROPS = 1000  # an epoch, in name only: every crop is drawn anew
 
@@ -28,7 +27,9 @@ def photo(name: str) -> Path:
         raise RethawError("core.photos needs the photographs in scikit-image", "Run: pip install 'rethaw[photos]'")
     path = Path(next(iter(places))) / "data" / name
     if not path.is_file():
-        raise RethawError(f"this scikit-image has no photograph {name}", "Run: pip install --force-reinstall scikit-image")
+        raise RethawError(
+            f"this scikit-image has no photograph {name}", "Run: pip install --force-reinstall scikit-image"
+        )
     return path
 
 

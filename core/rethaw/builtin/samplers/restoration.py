@@ -26,6 +26,14 @@ def unknown_state(degradation: Degradation, state: State | None) -> str | None:
     return None
 
 
+def explaining(degradation: Degradation, x: Tensor, x0_hat: Tensor, t: Tensor, state: State | None) -> State:
+    """ξ if it is given, else the one that explains x_t by x̂0."""
+    if state is not None:
+        return state
+    inferred: State = degradation.infer(x, x0_hat, t, {})  # type: ignore[attr-defined]
+    return inferred
+
+
 class Direct:
     """x̂0 = R(x_t, t)."""
 
@@ -64,7 +72,7 @@ class Naive:
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            ξ = degradation.infer(x, x0_hat, t, {}) if state is None else state  # type: ignore[attr-defined]
+            ξ = explaining(degradation, x, x0_hat, t, state)
             x = degradation.degrade(x0_hat, s, ξ)
         yield last_step(x)
 
@@ -93,7 +101,6 @@ class Cold:
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            infer = self.inferred or state is None
-            ξ = degradation.infer(x, x0_hat, t, state or {}) if infer else state  # type: ignore[attr-defined]
+            ξ = explaining(degradation, x, x0_hat, t, None if self.inferred else state)
             x = x - degradation.degrade(x0_hat, t, ξ) + degradation.degrade(x0_hat, s, ξ)
         yield last_step(x)
