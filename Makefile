@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-long bench check format clean
+.PHONY: demo test test-long bench check docs format clean
 demo: $(READY)  ## train a deblurring restorer and restore a photograph that was held out
 	$(BIN)/rethaw demo
 
@@ -23,6 +23,9 @@ check: $(READY)  ## style, types, the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## docs/reference.md, from the code
+	$(BIN)/python docs/generate.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

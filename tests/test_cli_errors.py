@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,14 +50,10 @@ MISTAKES = [
     ("train run", "run is a run folder\n  Add --resume"),
     ("train deblur data.path=nowhere --out here", "nowhere does not exist"),
     ("degrade demo absent.png", "absent.png does not exist"),
-    ("degrade demo key.yaml", "key.yaml is no image that can be read"),
     ("degrade demo image.png -n 1", "Invalid value for '-n'"),
     ("restore run image.png", "run/model.safetensors"),
     ("restore nowhere image.png", "nowhere is not a run folder: it has no resolved.yaml"),
-    ("restore . image.png", "is not a run folder: it has no resolved.yaml"),
     ("restore nowhere absent.png", "absent.png does not exist"),
-    ("restore nowhere empty", "empty has no image in it"),
-    ("generate nowhere", "nowhere is not a run folder"),
     ("generate nowhere -n 0", "Invalid value for '-n'"),
     ("evaluate nowhere", "Missing option '--data'"),
     ("evaluate nowhere --data image.png", "nowhere is not a run folder"),
@@ -82,8 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
     for name, text in FILES.items():
         (place / f"{name}.yaml").write_text(text)
-    for name in ("run", "empty"):
-        (place / name).mkdir()
+    (place / "run").mkdir()
     (place / "run" / "resolved.yaml").write_text("version: 1\ndegradation: core.mask\n")
     Image.new("RGB", (16, 16)).save(place / "image.png")
     return place
@@ -92,10 +86,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def refusals(place: Path) -> dict[str, Ran]:
     """How each of the commands ended; two at a time, as each is a process of its own."""
-    before = sorted(os.listdir(place))
+    before = sorted(place.iterdir())
     with ThreadPoolExecutor(2) as pool:
         ended = dict(zip(LINES, pool.map(lambda line: run(*line.split(), cwd=place), LINES), strict=True))
-    assert sorted(os.listdir(place)) == before, "commands that refuse leave nothing behind"
+    assert sorted(place.iterdir()) == before, "commands that refuse leave nothing behind"
     return ended
 
 

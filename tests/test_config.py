@@ -122,10 +122,19 @@ def test_a_mistake_is_told_with_its_place(text: str, expected: str) -> None:
         ("span: [0]", "degradation.span.1 is missing"),
         ("levels: 0", "1:39: degradation.levels: input should be greater than or equal to 1, not 0"),
         ("levels: 2.5", "1:39: degradation.levels: input should be a whole number, not 2.5"),
-        ("schedule: quadratic", "1:41: degradation.schedule: input should be 'linear', 'cosine' or 'exponential', not \"quadratic\""),
-        ("schedule: 3", "1:41: degradation.schedule: input should be 'linear', 'cosine' or 'exponential'; or input should be a list, not 3"),
+        (
+            "schedule: quadratic",
+            "1:41: degradation.schedule: input should be 'linear', 'cosine' or 'exponential', not \"quadratic\"",
+        ),
+        (
+            "schedule: 3",
+            "1:41: degradation.schedule: input should be 'linear', 'cosine' or 'exponential'; or input should be a list, not 3",
+        ),
         ("schedule: [[0, 0]]", "1:41: degradation.schedule: the list should have at least 2 items, not 1"),
-        ("schedule: [[0, 0], [1, 2]]", "1:54: degradation.schedule.1.1: input should be less than or equal to 1, not 2"),
+        (
+            "schedule: [[0, 0], [1, 2]]",
+            "1:54: degradation.schedule.1.1: input should be less than or equal to 1, not 2",
+        ),
         ("schedule: [[0, 0], [1]]", "1:50: degradation.schedule.1.1 is missing"),
         ("schedule: [[0, 0], [1, .inf]]", "1:54: degradation.schedule: inf is not a finite number"),
         ("schedule: [[0.1, 0], [1, 1]]", "1:41: degradation: the knots of a schedule go from [0, 0] to [1, u]"),
@@ -140,7 +149,9 @@ def test_host_keys_of_degradations(keys: str, expected: str) -> None:
 
 
 def test_host_keys_that_are_right() -> None:
-    (item,) = config("degradation: {use: core.mask, span: [0.2, 0.8], schedule: [[0, 0], [0.5, 0.7], [1, 1]], levels: 10}").degradation
+    (item,) = config(
+        "degradation: {use: core.mask, span: [0.2, 0.8], schedule: [[0, 0], [0.5, 0.7], [1, 1]], levels: 10}"
+    ).degradation
     assert (item.host.span, item.host.levels) == ((0.2, 0.8), 10)
     assert item.host.schedule == ((0.0, 0.0), (0.5, 0.7), (1.0, 1.0))
 
@@ -157,7 +168,21 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         "nonsense: 1\n"
     )
     places = [one.split(": ")[0] for one in found]
-    assert places == ["1:1", "3:11", "4:22", "4:37", "4:46", "5:9", "5:26", "5:36", "5:44", "6:7", "6:32", "7:34", "8:1"]
+    assert places == [
+        "1:1",
+        "3:11",
+        "4:22",
+        "4:37",
+        "4:46",
+        "5:9",
+        "5:26",
+        "5:36",
+        "5:44",
+        "6:7",
+        "6:32",
+        "7:34",
+        "8:1",
+    ]
 
 
 def test_a_mistake_in_a_file_is_told_with_the_file(tmp_path: Path) -> None:
@@ -165,7 +190,10 @@ def test_a_mistake_in_a_file_is_told_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "top.yaml").write_text("extends: base.yaml\nseed: x\n")
     with pytest.raises(ConfigError) as caught:
         load_config(str(tmp_path / "top.yaml"))
-    assert [str(p).split(": ")[0] for p in caught.value.problems] == [f"{tmp_path}/base.yaml:2:13", f"{tmp_path}/top.yaml:2:7"]
+    assert [str(p).split(": ")[0] for p in caught.value.problems] == [
+        f"{tmp_path}/base.yaml:2:13",
+        f"{tmp_path}/top.yaml:2:7",
+    ]
 
 
 def test_an_empty_key_is_like_an_absent_one() -> None:
@@ -177,12 +205,18 @@ def test_defaults() -> None:
     made = config(MASK)
     for key, default in DEFAULTS.items():
         value = getattr(made, key)
-        assert [item.use for item in value] == [item["use"] for item in default] if key in LISTS else value.use == default["use"]
+        assert (
+            [item.use for item in value] == [item["use"] for item in default]
+            if key in LISTS
+            else value.use == default["use"]
+        )
     assert made.data is None and made.guidance is None and made.seed == 0 and not made.composed
 
 
 def test_a_component_may_be_a_bare_name() -> None:
-    assert config("degradation: mask\nsampler: cold") == config("degradation: {use: core.mask}\nsampler: {use: core.cold}")
+    assert config("degradation: mask\nsampler: cold") == config(
+        "degradation: {use: core.mask}\nsampler: {use: core.cold}"
+    )
 
 
 def test_a_list_of_one_is_a_composition_and_a_mapping_is_not() -> None:
@@ -190,7 +224,9 @@ def test_a_list_of_one_is_a_composition_and_a_mapping_is_not() -> None:
 
 
 def test_a_mixture_holds_its_members() -> None:
-    (item,) = config("degradation: {use: core.mixture, of: [{use: core.mask, size: 0.2}, {use: core.mixture, of: [mask]}]}").degradation
+    (item,) = config(
+        "degradation: {use: core.mixture, of: [{use: core.mask, size: 0.2}, {use: core.mixture, of: [mask]}]}"
+    ).degradation
     assert item.of[0].params.size == 0.2 and item.of[1].of[0].use == "core.mask"
 
 
@@ -215,7 +251,11 @@ def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
 
 def test_a_component_of_another_name_replaces_and_one_of_the_same_name_merges(tmp_path: Path) -> None:
     base = "degradation: {use: core.mask, size: 0.3}\nsampler: cold\n"
-    top = folder_of(tmp_path, base=base, top="extends: base.yaml\ndegradation: {use: core.desaturate, amount: 0.5}\nsampler: {steps: 3}\n")
+    top = folder_of(
+        tmp_path,
+        base=base,
+        top="extends: base.yaml\ndegradation: {use: core.desaturate, amount: 0.5}\nsampler: {steps: 3}\n",
+    )
     made, _ = load_config(top)
     assert made.degradation[0].use == "core.desaturate" and made.sampler.params.steps == 3
     top = folder_of(tmp_path, base=base, top="extends: base.yaml\ndegradation: {use: mask, shape: half}\n")
@@ -227,8 +267,9 @@ def test_extends_goes_through_files_to_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "middle.yaml").write_text("extends: demo\nseed: 3\n")
     made, _ = load_config(folder_of(tmp_path, top="extends: below/middle.yaml\ntrain: {steps: 7}\n"))
-    assert (made.seed, made.train.steps, made.train.batch_size) == (3, 7, 8)
-    assert made.degradation[0].use == "kornia.gaussian_blur"
+    demo, _ = load_config("demo")
+    assert (made.seed, made.train.steps) == (3, 7) and demo.train.lr != config(MASK).train.lr
+    assert (made.train.lr, made.degradation, made.sampler) == (demo.train.lr, demo.degradation, demo.sampler)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +291,7 @@ def test_extends_that_cannot_be_followed(files: dict[str, str], expected: str, t
 def test_a_run_folder_is_its_resolved_yaml(tmp_path: Path) -> None:
     (tmp_path / "resolved.yaml").write_text(MASK)
     assert load_config(str(tmp_path))[0] == config(MASK)
-    with pytest.raises(RethawError, match="is a folder without resolved.yaml"):
+    with pytest.raises(RethawError, match="is a folder without resolved"):
         load_config(str(tmp_path.parent))
 
 
@@ -335,7 +376,9 @@ def test_overrides_that_are_wrong_are_all_told() -> None:
 # --- dumps ------------------------------------------------------------------------------------------------------------
 
 unit = st.floats(0, 1)
-words = st.text(st.characters(whitelist_categories=["L", "N", "P"]), min_size=1, max_size=6) | st.sampled_from(["1e5", "0o7", "no", "~", "1:30"])
+words = st.text(st.characters(whitelist_categories=["L", "N", "P"]), min_size=1, max_size=6) | st.sampled_from(
+    ["1e5", "0o7", "no", "~", "1:30"]
+)
 host = st.fixed_dictionaries({}, optional={
     "span": st.tuples(st.floats(0, 0.4), st.floats(0.5, 1)).map(list),
     "schedule": st.sampled_from(["linear", "cosine", "exponential"]) | st.lists(unit, min_size=1, max_size=3).map(
@@ -349,8 +392,12 @@ operator = st.one_of(
     st.builds(lambda **own: {"use": "gaussian_noise", **own}, alpha_bar=st.sampled_from(["cosine", "linear"])),
 )  # fmt: skip
 item = st.builds(lambda own, keys: {**own, **keys}, operator, host)
-members = st.lists(item, min_size=1, max_size=3).map(lambda items: [{**one, "id": f"m{i}"} for i, one in enumerate(items)])
-mixture = members.map(lambda items: {"use": "core.mixture", "of": items, "weights": [0.1 * (i + 1) for i in range(len(items))]})
+members = st.lists(item, min_size=1, max_size=3).map(
+    lambda items: [{**one, "id": f"m{i}"} for i, one in enumerate(items)]
+)
+mixture = members.map(
+    lambda items: {"use": "core.mixture", "of": items, "weights": [0.1 * (i + 1) for i in range(len(items))]}
+)
 configs = st.fixed_dictionaries(
     {"degradation": item | members | mixture},
     optional={

@@ -12,7 +12,18 @@ import pytest
 from rethaw.plugins import CORE_MODULE, Plugins
 from tests.helpers import env
 
-HEAVY = {"torch", "numpy", "PIL", "kornia", "accelerate", "torchmetrics", "scipy", "skimage", "torchvision", "huggingface_hub"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "PIL",
+    "kornia",
+    "accelerate",
+    "torchmetrics",
+    "scipy",
+    "skimage",
+    "torchvision",
+    "huggingface_hub",
+}
 COMMAND = """
 import json, runpy, sys
 sys.argv = ["rethaw", *sys.argv[1:]]
@@ -22,12 +33,16 @@ except SystemExit as end:
     code = end.code
 print("\\n" + json.dumps([code or 0, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
-MODULE = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps([0, sorted(sys.modules)]))"
+MODULE = (
+    "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps([0, sorted(sys.modules)]))"
+)
 
 
 def after(program: str, *words: str) -> tuple[int, set[str]]:
     """A program's exit code and the modules that it has imported."""
-    done = subprocess.run([sys.executable, "-c", program, *words], env=env(), text=True, capture_output=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], env=env(), text=True, capture_output=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     code, modules = json.loads(done.stdout.splitlines()[-1])
     return code, {name.partition(".")[0] for name in modules}
@@ -44,7 +59,9 @@ def test_commands_without_tensors(line: str) -> None:
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("line", ["validate nonsense", "train deblur train.steps=x", "train demo --resume --out nowhere"])
+@pytest.mark.parametrize(
+    "line", ["validate nonsense", "train deblur train.steps=x", "train demo --resume --out nowhere"]
+)
 def test_mistakes_are_told_before_torch_is_imported(line: str) -> None:
     code, modules = after(COMMAND, *line.split())
     assert code == 2
@@ -70,7 +87,7 @@ def seconds(*command: str) -> float:
 def test_help_takes_less_than_a_third_of_importing_torch() -> None:
     """The best of several runs of each, in turn, so that a busy machine slows both."""
     bare, helped, torch = [], [], []
-    for _ in range(5):
+    for _ in range(4):
         bare.append(seconds("-c", "pass"))
         helped.append(seconds("-m", "rethaw.cli.main", "--help"))
         torch.append(seconds("-c", "import torch"))

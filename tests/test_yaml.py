@@ -161,7 +161,9 @@ def test_any_text_is_data_or_one_clear_error(text: str) -> None:
 # PyYAML folds the line ends of Unicode, U+0085, U+2028 and U+2029, into blanks
 scalars = st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False)
 numberlike = st.from_regex(r"[-+.0-9eExo_:nyNY~]{1,6}", fullmatch=True)
-texts = numberlike | st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\x85\u2028\u2029"), max_size=8)
+texts = numberlike | st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\x85\u2028\u2029"), max_size=8
+)
 
 
 @settings(deadline=None)

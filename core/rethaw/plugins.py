@@ -182,7 +182,7 @@ def scan() -> list[Claim]:
 
 def claim_of(dist: Distribution, point: EntryPoint) -> Claim:
     """One entry point of a distribution, whose METADATA may be missing."""
-    known = dist.metadata or {}
+    known: Any = dist.metadata or {}
     name, version = known.get("Name") or "an unknown distribution", known.get("Version") or "of unknown version"
     return Claim(point.name, point.value, name, version, tuple(dist.requires or ()), point)
 

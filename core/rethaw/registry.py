@@ -148,8 +148,7 @@ def param_rows(params: type) -> list[tuple[str, str, str, str]]:
     docs = param_docs(params)
     rows = []
     for f in fields(params):
-        default = "required" if f.default is MISSING and f.default_factory is MISSING else (
-            repr(f.default) if f.default is not MISSING else repr(f.default_factory()))  # type: ignore[misc]  # fmt: skip
-        rows.append((f.name, f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type)), default,
-                     docs.get(f.name, "")))  # fmt: skip
+        made = f.default if f.default_factory is MISSING else f.default_factory()
+        kind = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
+        rows.append((f.name, kind, "required" if made is MISSING else repr(made), docs.get(f.name, "")))
     return rows

@@ -15,7 +15,7 @@ from rethaw.config.yaml import Loader
 class Dumper(yaml.SafeDumper):
     """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012 - as in PyYAML
         first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *Loader.yaml_implicit_resolvers.get(first, [])]
         for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *Loader.yaml_implicit_resolvers}
     }
@@ -29,7 +29,7 @@ def dump_config(config: Config) -> str:
         if key == "degradation" and not config.composed:
             tree[key] = component_tree(config.degradation[0])
         elif key in LISTS and (value or key in DEFAULTS):
-            tree[key] = [component_tree(item) for item in value]
+            tree[key] = [component_tree(item) for item in value or ()]
         elif key in SINGLE and value:
             tree[key] = component_tree(value)
         elif key in SECTIONS and value:
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item) for item in value or ()]
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return str(value.absolute()) if isinstance(value, Path) else value

@@ -231,7 +231,8 @@ def sentence(items: Sequence[Any]) -> str:
     if items[0]["type"] == "missing":
         return " is missing"
     value = items[0]["input"]
-    unmeant = {str: "tuple_type", list: "literal_error"}.get(type(value))  # the other branch of `word | list`
+    words, lists = isinstance(value, str), isinstance(value, list)  # for `word | list`, tell the branch that was meant
+    unmeant = "tuple_type" if words else "literal_error" if lists else ""
     items = [item for item in items if item["type"] != unmeant] or items
     texts = [plain_words(item["msg"]) for item in items]
     told = "" if any(item["type"] in STATED for item in items) else f", not {describe(value)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -33,9 +34,9 @@ class DegradationHost:
             raise ValueError(f"span is [a, b] with a < b, not {list(self.span)}")
         if not isinstance(self.schedule, str):
             ts, us = zip(*self.schedule, strict=True)
-            if ts[0] != 0 or us[0] != 0 or ts[-1] != 1 or any(b <= a for a, b in zip(ts, ts[1:], strict=False)):
+            if ts[0] != 0 or us[0] != 0 or ts[-1] != 1 or any(b <= a for a, b in pairwise(ts)):
                 raise ValueError("the knots of a schedule go from [0, 0] to [1, u] with t increasing")
-            if any(b < a for a, b in zip(us, us[1:], strict=False)):
+            if any(b < a for a, b in pairwise(us)):
                 raise ValueError("the u of a schedule's knots must not fall")
 
 

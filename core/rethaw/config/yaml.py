@@ -74,7 +74,7 @@ class ConfigError(RethawError):
 class Loader(yaml.SafeLoader):
     """PyYAML with the scalars of YAML 1.2's core schema, bounded, and with every tag that is written out marked."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as in PyYAML
     depth = count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
