@@ -49,7 +49,12 @@ def test_restore_keeps_size_alpha_grey_and_depth(work: Path, tmp_path: Path) -> 
     done = rethaw("restore", "blur", tmp_path, "--severity", "0.5", "--animate", "--out", tmp_path / "out", cwd=work)
     assert "restored 4 images" in done.stdout
     found = {name: size_and_mode(tmp_path / "out" / f"{name}.png") for name in ("alpha", "grey", "deep", "photo")}
-    assert found == {"alpha": ((34, 21), "RGBA"), "grey": ((34, 21), "L"), "deep": ((34, 21), "I;16"), "photo": ((34, 21), "RGB")}
+    assert found == {
+        "alpha": ((34, 21), "RGBA"),
+        "grey": ((34, 21), "L"),
+        "deep": ((34, 21), "I;16"),
+        "photo": ((34, 21), "RGB"),
+    }
     assert Image.open(tmp_path / "out" / "photo.gif").n_frames > 1  # type: ignore[attr-defined]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert len(report["images"]) == 4 and report["severity"] == 0.5
@@ -63,7 +68,9 @@ def test_one_unreadable_image_does_not_stop_the_others(work: Path, tmp_path: Pat
 
 def test_restore_degrades_first_when_asked(work: Path, tmp_path: Path) -> None:
     rethaw("restore", "blur", work / "photos" / "1.png", "--degrade", "--sampler", "naive", "--out", tmp_path, cwd=work)
-    clean, degraded = (np.asarray(Image.open(p), float) for p in (work / "photos" / "1.png", tmp_path / "1-degraded.png"))
+    clean, degraded = (
+        np.asarray(Image.open(p), float) for p in (work / "photos" / "1.png", tmp_path / "1-degraded.png")
+    )
     assert degraded.std() < clean.std()
     assert (tmp_path / "1.png").is_file() and (tmp_path / "1-strip.png").is_file()
 
@@ -87,7 +94,14 @@ def test_a_mask_may_be_given_and_must_fit(work: Path, tmp_path: Path) -> None:
 def test_generate(work: Path, tmp_path: Path) -> None:
     rethaw("generate", "blur", "-n", "3", "--steps", "2", "--animate", "--out", tmp_path / "three", cwd=work)
     rethaw("generate", "blur", "-n", "1", "--steps", "2", "--size", "16", "--out", tmp_path / "one", cwd=work)
-    assert {p.name for p in (tmp_path / "three").iterdir()} == {"000.png", "001.png", "002.png", "grid.png", "animation.gif", "report.json"}
+    assert {p.name for p in (tmp_path / "three").iterdir()} == {
+        "000.png",
+        "001.png",
+        "002.png",
+        "grid.png",
+        "animation.gif",
+        "report.json",
+    }
     many, one = (np.asarray(Image.open(tmp_path / name / "000.png"), int) for name in ("three", "one"))
     assert abs(many - one).max() <= 1
     done = rethaw("generate", "blur", "--size", "16by16", cwd=work, check=False)
@@ -96,7 +110,18 @@ def test_generate(work: Path, tmp_path: Path) -> None:
 
 def test_degrade_draws_a_strip(work: Path, tmp_path: Path) -> None:
     image = work / "photos" / "1.png"
-    rethaw("degrade", "small.yaml", image, "degradation.blur.sigma_max=5", "--animate", "-n", "4", "--out", tmp_path / "strip.png", cwd=work)
+    rethaw(
+        "degrade",
+        "small.yaml",
+        image,
+        "degradation.blur.sigma_max=5",
+        "--animate",
+        "-n",
+        "4",
+        "--out",
+        tmp_path / "strip.png",
+        cwd=work,
+    )
     assert size_and_mode(tmp_path / "strip.png")[0][0] > 4 * 120 and (tmp_path / "strip.gif").is_file()
 
 
@@ -177,7 +202,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(work: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
-    done = subprocess.run(command, cwd=work, env=env(), preexec_fn=limit, capture_output=True, text=True)  # noqa: PLW1509
+    done = subprocess.run(command, cwd=work, env=env(), preexec_fn=limit, capture_output=True, text=True)
     assert done.returncode == 2 and "could not be written" in done.stderr and "Traceback" not in done.stderr
     assert (work / "full" / "checkpoint.pt").read_bytes() == before
     assert load_checkpoint(work / "full" / "checkpoint.pt")["step"] == 4

@@ -353,9 +353,10 @@ def test_a_known_plugin_that_is_not_installed_says_how_to_get_it() -> None:
     assert str(caught.value) == (
         "kornia.gaussian_blur is in rethaw-kornia, which is not installed\n  Run: pip install rethaw-kornia"
     )
-    with pytest.raises(UnknownComponent) as caught:
-        bare.find("degradation", "gaussian_blur")
-    assert "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
+    for misspelt in ("gaussian_blur", "kornia.gausian_blur"):
+        with pytest.raises(UnknownComponent) as caught:
+            bare.find("degradation", misspelt)
+        assert "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
 
 
 def test_only_core_may_be_named_bare() -> None:

@@ -18,6 +18,7 @@ from rethaw.api import Rng
 from rethaw.images import find_images, read_image
 
 __all__ = [
+    "Constant",
     "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image",
     "separable", "separable_blur", "severity_pairs",
 ]  # fmt: skip
@@ -42,6 +43,21 @@ def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tens
     dtype = torch.promote_types(x.dtype, torch.float32)
     walk = severities.to(x.device, dtype).view(len(severities), -1).expand(-1, x.shape[0])
     return pairwise(walk.unbind(0))
+
+
+class Constant:
+    """A small tensor that an operator keeps, copied to each device and dtype once, so that no step waits for it."""
+
+    def __init__(self, values: Tensor | Sequence[float]) -> None:
+        self.values = torch.as_tensor(values, dtype=torch.float64)
+        self.copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def like(self, x: Tensor) -> Tensor:
+        """The values on the device and in the dtype of x."""
+        key = (x.device, x.dtype)
+        if key not in self.copies:
+            self.copies[key] = self.values.to(*key)
+        return self.copies[key]
 
 
 # --- random numbers: only from the generators given ------------------------------------------------------------

@@ -79,8 +79,11 @@ class Registry:
     def _unknown_namespace(self, kind: str, namespace: str, short: str, name: str) -> RethawError:
         for distribution, row in known_plugins().items():
             if row["namespace"] == namespace:
-                return UnknownComponent(f"{name} is in {distribution}, which is not installed",
-                                        f"Run: pip install {distribution}")  # fmt: skip
+                install = f"Run: pip install {distribution}"
+                if short in row["names"].get(kind, []):
+                    return UnknownComponent(f"{name} is in {distribution}, which is not installed", install)
+                message = f"the plugin {namespace!r} is not installed, and no {kind} {name!r} is known"
+                return UnknownComponent(message, self._suggest(kind, name) or install)
         message = f"no installed plugin is named {namespace!r}, so there is no {kind} {name!r}"
         return UnknownComponent(message, self._suggest(kind, name) or "rethaw plugins list shows what is installed.")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.config.model import Component, Config, DegradationHost
-from rethaw.ops import generators
+from rethaw.ops import Constant, generators
 from rethaw.registry import ComponentError, Registry
 
 OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
@@ -26,7 +26,7 @@ RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 def severity_map(host: DegradationHost) -> Callable[[Tensor], Tensor] | None:
     """The function t → u of the host keys, on tensors (B,); None where u = t."""
     a, b = host.span
-    knots = None if isinstance(host.schedule, str) else torch.tensor(host.schedule, dtype=torch.float64)
+    knots = None if isinstance(host.schedule, str) else Constant(torch.tensor(host.schedule, dtype=torch.float64))
 
     def warp(t: Tensor) -> Tensor:
         u = t if (a, b) == (0.0, 1.0) else ((t - a) / (b - a)).clamp(0, 1)
@@ -35,7 +35,7 @@ def severity_map(host: DegradationHost) -> Callable[[Tensor], Tensor] | None:
         elif host.schedule == "exponential":
             u = torch.expm1(RATE * u) / math.expm1(RATE)
         elif knots is not None:
-            u = interpolate(u, knots)
+            u = interpolate(u, knots.like(u))
         if host.levels:
             u = torch.ceil(u * host.levels - 1e-4) / host.levels  # level i is (i+1)/levels; only t = 0 is below
         return u
@@ -45,7 +45,7 @@ def severity_map(host: DegradationHost) -> Callable[[Tensor], Tensor] | None:
 
 def interpolate(x: Tensor, knots: Tensor) -> Tensor:
     """The piecewise linear function through knots (K, 2), at x (B,)."""
-    xs, ys = knots.to(x.device, x.dtype).T.contiguous()
+    xs, ys = knots.T.contiguous()
     right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]
     return torch.addcdiv(y0, (y1 - y0) * (x - x0), x1 - x0)

@@ -76,7 +76,7 @@ class Pipeline:
     def save(self, folder: str | Path) -> None:
         """Writes resolved.yaml, lock.json and model.safetensors: all that `load` needs."""
         write_description(Path(folder), self.config, self.registry, self.image_shape)
-        self._save_model(Path(folder), self._trained())
+        self.save_weights(Path(folder), self._trained())
 
     def train(
         self, folder: str | Path, resume: bool = False, watch: Callable[[Progress], None] | None = None
@@ -95,11 +95,10 @@ class Pipeline:
         if self.config.prior and not hasattr(self.degradation, "prior"):
             prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
             self.fitted = fit_prior(self.config, data, self.degradation, prior)
-        trainer = Trainer(self.config, data, self.degradation, restorer, self.conditioners, folder,
-                          lambda best: self._save_model(folder, best))  # fmt: skip
+        trainer = Trainer(self, data, restorer, folder)
         if resume:
             trainer.resume()
-        if trainer.accelerator.is_main_process:
+        if trainer.is_main:
             write_description(folder, self.config, self.registry, self.image_shape)
         outcome = trainer.run(watch)
         self.folder, self.restorer = folder, trainer.best.to(self.device).eval()
@@ -117,7 +116,8 @@ class Pipeline:
         self.conditioners = Conditioners(self.config, self.registry)
         return data
 
-    def _save_model(self, folder: Path, restorer: Restorer) -> None:
+    def save_weights(self, folder: Path, restorer: Restorer) -> None:
+        """Writes model.safetensors: a restorer's weights and the fitted prior."""
         weights = {f"restorer.{key}": value for key, value in restorer.state_dict().items()}
         save_tensors(folder / MODEL, weights | {f"prior.{key}": value for key, value in self.fitted.items()})
 
@@ -257,8 +257,11 @@ class Pipeline:
 
 def last(steps: Iterator[Step]) -> Step:
     """The last station of a trajectory, keeping none of the others."""
+    final = None
     for step in steps:
         final = step
+    if final is None:
+        raise RethawError("the sampler does not keep its contract: its trajectory has no stations")
     return final
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -20,14 +20,17 @@ from torch.optim.swa_utils import AveragedModel
 from rethaw.api import Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
-from rethaw.engine import pictures
 from rethaw.engine.degradation import AnyDegradation, probe
 from rethaw.engine.examples import Order, first_images, loader, observe
-from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible, read_log
-from rethaw.engine.restorer import Conditioners, Restorer
+from rethaw.engine.preview import draw_progress
+from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible
+from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
 from rethaw.files import sweep
 from rethaw.ops import expand, mix_seed, rand
+
+if TYPE_CHECKING:
+    from rethaw.engine.pipeline import Pipeline
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 SEVERITIES: dict[str, Callable[[Tensor], Tensor]] = {"uniform": lambda u: u, "heavy": torch.sqrt}
@@ -37,24 +40,26 @@ LOG_EVERY = 10
 class Trainer:
     """All that changes while a training runs."""
 
-    def __init__(
-        self, config: Config, data: Dataset, degradation: AnyDegradation, restorer: Restorer,
-        conditioners: Conditioners, folder: Path, save_model: Callable[[Restorer], None],
-    ) -> None:  # fmt: skip
-        self.config, self.data, self.degradation, self.folder = config, data, degradation, folder
-        self.conditioners, self.save_model, self.step, self.loss = conditioners, save_model, 0, math.nan
+    def __init__(self, pipeline: Pipeline, data: Dataset, restorer: Restorer, folder: Path) -> None:
+        self.pipeline, self.data, self.folder = pipeline, data, folder
+        self.config, self.degradation, device = pipeline.config, pipeline.degradation, pipeline.device
+        self.step, self.loss = 0, math.nan
         self._sum: Tensor | None = None
         self._since = 0
         AcceleratorState._reset_state()  # another pipeline in this process may have used another precision
-        precision = {"fp32": "no"}.get(config.train.precision, config.train.precision)
-        self.accelerator = Accelerator(mixed_precision=precision)
+        train = pipeline.config.train
+        precision = {"fp32": "no"}.get(train.precision, train.precision)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         if precision == "fp16" and self.accelerator.device.type == "cpu":
             raise RethawError("train.precision: fp16 needs a GPU", "Use fp32 or bf16 on a CPU.")
-        optimizer = torch.optim.AdamW(restorer.parameters(), lr=config.train.lr, betas=(0.9, 0.99),
-                                      weight_decay=config.train.weight_decay, fused=True)  # fmt: skip
+        optimizer = torch.optim.AdamW(
+            restorer.parameters(), lr=train.lr, betas=(0.9, 0.99), weight_decay=train.weight_decay, fused=True
+        )
         self.restorer = restorer
         self.model, self.optimizer = self.accelerator.prepare(restorer, optimizer)
-        self.ema = AveragedModel(restorer, multi_avg_fn=self._average) if config.train.ema else None
+        self.ema = AveragedModel(restorer, multi_avg_fn=self._average) if train.ema else None
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
         """EMA whose decay rises from 0, so that the random first weights are forgotten soon."""
@@ -125,7 +130,7 @@ class Trainer:
         t = self.degradation.t_min + (1 - self.degradation.t_min) * u
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
-        cond = self.conditioners.encode(batch, x0, rngs, drop=True)
+        cond = self.pipeline.conditioners.encode(batch, x0, rngs, drop=True)
         with self.accelerator.autocast():
             x0_hat = self.model(x_t, t, cond)
         return LOSSES[self.config.train.loss](x0_hat.float(), x0)
@@ -152,11 +157,16 @@ class Trainer:
             raise RethawError(f"the loss is {self.loss} at step {self.step}",
                               f"Lower the learning rate (train.lr={self.config.train.lr / 4:g}); the last checkpoint is kept.")  # fmt: skip
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return bool(self.accelerator.is_main_process)
+
     # --- checkpoints -----------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Writes the checkpoint, the weights to use, the loss curve and a preview."""
-        if not self.accelerator.is_main_process:
+        if not self.is_main:
             return
         scaler = self.accelerator.scaler
         save_checkpoint(self.folder / CHECKPOINT, {
@@ -164,8 +174,8 @@ class Trainer:
             "ema": self.ema.module.state_dict() if self.ema else None, "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None, "config": dump_config(resumable(self.config)),
         })  # fmt: skip
-        self.save_model(self.best)
-        self.draw()
+        self.pipeline.save_weights(self.folder, self.best)
+        draw_progress(self.pipeline, self.data, self.best, self.step, self.folder)
 
     def resume(self) -> None:
         """Takes up where the checkpoint ends."""
@@ -185,26 +195,6 @@ class Trainer:
             self.ema.n_averaged.fill_(self.step)
         if self.accelerator.scaler and saved["scaler"]:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
-
-    @torch.no_grad()
-    def draw(self) -> None:
-        """Writes loss.png and preview.png: four training images at severities 1/4 … 1."""
-        rows = [(row["step"], row["loss"]) for row in read_log(self.folder / LOG)]
-        if len(rows) > 1:
-            pictures.save(
-                pictures.curve(rows, "training loss", "step", self.config.train.loss), self.folder / "loss.png"
-            )
-        order = Order(self.data, self.config.seed, self.config.restorer.channels, 4)
-        items = [order[i] for i in range(4)]
-        x0 = torch.stack([item["image"] for item in items]).to(self.accelerator.device)
-        rngs = [torch.Generator().manual_seed(mix_seed(self.config.seed, "preview", i)) for i in range(4)]
-        t = torch.linspace(0.25, 1, 4, device=x0.device, dtype=x0.dtype)
-        x_t = self.degradation.degrade(x0, t, self.degradation.draw(x0, rngs))
-        cond = self.conditioners.encode({f: [item.get(f) for item in items] for f in items[0]}, x0, rngs)
-        restored = self.best(observe(x_t, self.config.observation, rngs), expand(t, x0), cond)
-        sheet = pictures.grid([list(x0), list(x_t), list(restored)], ["clean", "degraded", f"restored, step {self.step}"],
-                              [f"t = {v:.2f}" for v in t.tolist()])  # fmt: skip
-        pictures.save(sheet, self.folder / "preview.png")
 
 
 def resumable(config: Config) -> Config:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.builtin.params import Desaturate as Params
-from rethaw.ops import per_image
+from rethaw.ops import Constant, per_image
 
 WEIGHTS = {"mean": (1 / 3, 1 / 3, 1 / 3), "luma": (0.299, 0.587, 0.114)}
 
@@ -18,6 +18,7 @@ class Desaturate:
     def __init__(self, params: Params) -> None:
         self.params = params
         self.weights = WEIGHTS[params.weights]
+        self.column = Constant(self.weights)
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {}
@@ -29,5 +30,5 @@ class Desaturate:
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         a = per_image(u * self.params.amount, y)
-        w = y.new_tensor(self.weights).view(1, 3, 1, 1)
+        w = self.column.like(y).view(1, 3, 1, 1)
         return (1 - a) * y + a * w * y.sum(1, keepdim=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.builtin.params import Mixture as Params
-from rethaw.ops import per_image, rand
+from rethaw.ops import Constant, per_image, rand
 
 
 class Mixture:
@@ -18,11 +18,11 @@ class Mixture:
         if len(weights) != len(params.of):
             raise ValueError(f"{len(weights)} weights for {len(params.of)} members")
         self.members = params.of
-        self.edges = torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights)
+        self.edges = Constant(torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights))
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         at = rand(like, generator, ()).to(torch.float64)
-        choice = torch.bucketize(at, self.edges.to(like.device), right=True).clamp_max(len(self.members) - 1)
+        choice = torch.bucketize(at, self.edges.like(at), right=True).clamp_max(len(self.members) - 1)
         drawn = {f"{i}.{key}": value for i, member in enumerate(self.members)
                  for key, value in member.draw(like, generator).items()}  # fmt: skip
         return {"choice": choice, **drawn}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.builtin.params import GaussianNoise as Params
-from rethaw.ops import per_image, randn
+from rethaw.ops import Constant, per_image, randn
 
 COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17
 BETA_FIRST, BETA_LAST = 1e-4, 0.02  # at 1000 levels: DDPM, section 4
@@ -23,7 +23,7 @@ class GaussianNoise:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.table = None if params.levels is None else published_table(params.alpha_bar, params.levels)
+        self.table = params.levels and Constant(published_table(params.alpha_bar, params.levels))
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {"z": randn(like, generator)}
@@ -48,9 +48,9 @@ class GaussianNoise:
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """√ᾱ and √(1-ᾱ), each (B,)."""
-        if self.table is not None:
+        if self.table:
             at = (u * self.params.levels).round().long()  # type: ignore[operator]
-            ᾱ = self.table.to(u.device, u.dtype)[at]
+            ᾱ = self.table.like(u)[at]
         elif self.params.alpha_bar == "cosine":
             s = COSINE_OFFSET
             ᾱ = (torch.cos((u + s) / (1 + s) * (math.pi / 2)) / math.cos(s / (1 + s) * math.pi / 2)).square()

@@ -1,0 +1,43 @@
+"""What a training shows of itself: the loss curve, and training images degraded and restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from rethaw.api import Dataset
+from rethaw.engine import pictures
+from rethaw.engine.examples import Order, observe
+from rethaw.engine.progress import read_log
+from rethaw.engine.restorer import Restorer
+from rethaw.engine.run import LOG
+from rethaw.ops import expand, generators
+
+if TYPE_CHECKING:
+    from rethaw.engine.pipeline import Pipeline
+
+COUNT = 4
+
+
+@torch.no_grad()
+def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: int, folder: Path) -> None:
+    """Writes loss.png, and preview.png: four training images at severities 1/4 … 1."""
+    config = pipeline.config
+    rows = [(row["step"], row["loss"]) for row in read_log(folder / LOG)]
+    if len(rows) > 1:
+        pictures.save(pictures.curve(rows, "training loss", "step", config.train.loss), folder / "loss.png")
+    order = Order(data, config.seed, config.restorer.channels, COUNT)
+    items = [order[i] for i in range(COUNT)]
+    x0 = torch.stack([item["image"] for item in items]).to(pipeline.device)
+    rngs = generators(config.seed, COUNT)
+    t = torch.linspace(1 / COUNT, 1, COUNT, device=x0.device, dtype=x0.dtype)
+    x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
+    cond = pipeline.conditioners.encode({f: [item.get(f) for item in items] for f in items[0]}, x0, rngs)
+    training = restorer.training
+    restored = restorer.eval()(observe(x_t, config.observation, rngs), expand(t, x0), cond)
+    restorer.train(training)
+    labels = ["clean", "degraded", f"restored, step {step}"]
+    sheet = pictures.grid([list(x0), list(x_t), list(restored)], labels, [f"t = {v:.2f}" for v in t.tolist()])
+    pictures.save(sheet, folder / "preview.png")
