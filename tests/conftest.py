@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+        self.env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def add(self, namespace: str, source: str = PLUGIN, requires: str | None = "rethaw>=0.1", distribution: str = "", version: str = "1.0") -> str:  # fmt: skip
         """Writes the distribution `rethaw-NAMESPACE` with a light module; the module's name."""

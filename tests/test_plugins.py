@@ -6,6 +6,7 @@ The plugins are real to importlib.metadata: folders with a METADATA, entry point
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -142,7 +143,16 @@ def test_plugins_list_tells_each_failure_once(zoo: Site) -> None:
         assert result.stdout.count(f"rethaw-{name} 1.0 (entry point {name} = rethaw_{name})") == 1
         assert told in result.stdout
         assert f"RETHAW_BLOCK={name} " in result.stdout
+    assert result.stdout.count("'shared' is claimed by 2 plugins") == 1
     assert "fine.fade" in result.stdout
+
+
+def test_two_copies_of_one_distribution_are_one_plugin(tmp_path: Path) -> None:
+    first, second = Site(tmp_path / "first"), Site(tmp_path / "second")
+    first.add("fine", version="2.0")
+    second.add("fine", "raise AssertionError('Python imports the first one')")
+    result = run("plugins", "list", env={"PYTHONPATH": os.pathsep.join(map(str, (first.folder, second.folder)))})
+    assert result.stdout.count("rethaw-fine") == 1 and "fine.fade" in result.stdout
 
 
 def test_plugins_list_as_json(zoo: Site) -> None:
