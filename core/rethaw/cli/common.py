@@ -17,7 +17,6 @@ from rethaw.api import RethawError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.progress import Progress
 
 out = Console(highlight=False, soft_wrap=True)
@@ -30,18 +29,6 @@ SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sample
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).")]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat.")]
-
-
-def load_run(run: str, device: str | None) -> Pipeline:
-    """A trained pipeline, with a bad device told clearly."""
-    from rethaw.engine.pipeline import Pipeline
-
-    try:
-        return Pipeline.load(run, device=device)
-    except (RuntimeError, AssertionError) as error:
-        if device is None:
-            raise
-        raise RethawError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:

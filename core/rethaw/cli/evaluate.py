@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import Device, Severity, Steps, bar, load_run, say, warn, write_json
+from rethaw.cli.common import Device, Severity, Steps, bar, say, warn, write_json
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
 
@@ -40,11 +40,12 @@ def evaluate(
     """
     from rethaw.engine import pictures
     from rethaw.engine.evaluate import evaluate as measure
+    from rethaw.engine.pipeline import Pipeline
     from rethaw.files import write_text
     from rethaw.images import find_images
 
     files = find_images(data)[:limit]
-    pipeline = load_run(run, device)
+    pipeline = Pipeline.load(run, device=device)
     folder = to or (pipeline.folder or Path(run)) / "evaluation"
     with bar("evaluating", len(files)) as done:
         report = measure(pipeline, files, samplers or SAMPLERS, severity, steps, seed, done)

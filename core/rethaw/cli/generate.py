@@ -17,7 +17,6 @@ from rethaw.cli.common import (
     Steps,
     bar,
     conditions,
-    load_run,
     say,
     write_json,
 )
@@ -54,10 +53,11 @@ def generate(
     import torch
 
     from rethaw.engine import pictures
+    from rethaw.engine.pipeline import Pipeline
     from rethaw.images import write_image
     from rethaw.ops import generators
 
-    pipeline = load_run(run, device)
+    pipeline = Pipeline.load(run, device=device)
     seed = pipeline.config.seed if seed is None else seed
     made, film = [], Film(FRAMES)
     with bar("generating", n) as done:

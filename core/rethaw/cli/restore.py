@@ -20,7 +20,6 @@ from rethaw.cli.common import (
     Steps,
     bar,
     conditions,
-    load_run,
     pairs,
     say,
     warn,
@@ -64,10 +63,11 @@ def restore(
 
         rethaw restore runs/inpaint holed.png --state mask=mask.png
     """
+    from rethaw.engine.pipeline import Pipeline
     from rethaw.images import find_images
 
+    pipeline = Pipeline.load(run, device=device)
     files = find_images(images)
-    pipeline = load_run(run, device)
     job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
     report, failed = [], []
     with bar("restoring", len(files)) as done:

@@ -38,7 +38,7 @@ class Pipeline:
 
     def __init__(self, config: Config, registry: Registry, device: str | torch.device | None = None) -> None:
         self.config, self.registry = config, registry
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.degradation: AnyDegradation = build_degradation(config, registry)
         self.conditioners = Conditioners(config, registry)
         self.restorer: Restorer | None = None
@@ -253,6 +253,16 @@ class Pipeline:
         return (
             from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)
         ).pixels
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """A device that exists and works. Raises RethawError for any other."""
+    try:
+        torch.empty(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise RethawError(f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
+                          "Leave --device out to take a GPU if there is one, else the CPU.") from error  # fmt: skip
 
 
 def last(steps: Iterator[Step]) -> Step:
