@@ -20,7 +20,7 @@ from rethaw.images import find_images, read_image
 __all__ = [
     "Constant",
     "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image",
-    "separable", "separable_blur", "severity_pairs",
+    "separable", "separable_blur", "severity_pairs", "severity_rows",
 ]  # fmt: skip
 
 
@@ -38,11 +38,15 @@ def expand(t: Tensor | float, like: Tensor) -> Tensor:
     return torch.as_tensor(t, dtype=dtype, device=like.device).expand(like.shape[0])
 
 
+def severity_rows(severities: Tensor, x: Tensor) -> Tensor:
+    """Severities (N+1,) or (N+1, B) as (N+1, B), on the device of x and at least float32."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return severities.to(x.device, dtype).view(len(severities), -1).expand(-1, x.shape[0]).contiguous()
+
+
 def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The (t, s) of each step of a walk, (B,) each, from (N+1,) or (N+1, B) severities; moved to the device once."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    walk = severities.to(x.device, dtype).view(len(severities), -1).expand(-1, x.shape[0])
-    return pairwise(walk.unbind(0))
+    return pairwise(severity_rows(severities, x).unbind(0))
 
 
 class Constant:

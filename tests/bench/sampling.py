@@ -41,20 +41,30 @@ def engine(use: str, x: Tensor) -> Callable[[], Tensor]:
 
 
 def bare(use: str, x: Tensor) -> Callable[[], Tensor]:
-    """What one would write by hand: the raw operator with per-image severities, no host, no contracts."""
+    """Algorithm 2 as one would write it by hand: no host, no contracts; noise with its coefficients as plain numbers."""
     operator, network = rethaw.build("degradation", use).operator, Trivial()
-    severities = torch.linspace(1, 0, STEPS + 1)[:, None].expand(-1, x.shape[0]).unbind(0)
+    severities = torch.linspace(1, 0, STEPS + 1)
+    rows = severities[:, None].expand(-1, x.shape[0]).unbind(0)
 
-    def loop() -> Tensor:
-        y, state = x, {}
-        for t, s in pairwise(severities):
-            x0 = network(y, t, {}).clamp(-1, 1)
-            if use == "core.gaussian_noise":
-                state = operator.infer(y, x0, t, {})
-            y = y - operator.degrade(x0, t, state) + operator.degrade(x0, s, state)
+    def noise() -> Tensor:
+        y = x
+        for (α, σ), (α_s, σ_s) in pairwise(coefficients):
+            x0 = network(y, None, {}).clamp(-1, 1)  # type: ignore[arg-type]
+            z = (y - α * x0) / σ
+            y = y - (α * x0 + σ * z) + (α_s * x0 + σ_s * z)
         return y
 
-    return loop
+    def loop() -> Tensor:
+        y = x
+        for t, s in pairwise(rows):
+            x0 = network(y, t, {}).clamp(-1, 1)
+            y = y - operator.degrade(x0, t, {}) + operator.degrade(x0, s, {})
+        return y
+
+    if use != "core.gaussian_noise":
+        return loop
+    coefficients = list(zip(*(c.tolist() for c in operator.coefficients(severities)), strict=True))
+    return noise
 
 
 def run() -> list[str]:

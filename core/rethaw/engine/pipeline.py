@@ -22,8 +22,9 @@ from rethaw.engine.examples import observe
 from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
+from rethaw.engine.walk import along
 from rethaw.images import from_pil, read_image
-from rethaw.ops import expand, generators
+from rethaw.ops import expand, generators, severity_rows
 from rethaw.registry import Registry
 
 Picture = Tensor | Image.Image | str | Path
@@ -162,9 +163,8 @@ class Pipeline:
             raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
                               "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
         restore = bind(self._trained(), self.config, *self._condition(cond, x))
-        yield from chosen.trajectory(
-            restore, x, chosen.severities(self.degradation, severity), self.degradation, state, rng
-        )
+        severities = severity_rows(chosen.severities(self.degradation, severity), x)
+        yield from chosen.trajectory(restore, x, severities, along(self.degradation, severities), state, rng)
 
     def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
         """The condition of each image and the null one; without values, the null one twice."""

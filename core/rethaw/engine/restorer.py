@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rethaw.api import Cond, Context, Prediction, Restore, RethawError
 from rethaw.config.model import Config
 from rethaw.engine.tiles import tiled
-from rethaw.ops import expand, rand
+from rethaw.ops import rand
 from rethaw.registry import Registry
 
 
@@ -94,7 +94,7 @@ def bind(restorer: Restorer, config: Config, cond: Cond, null: Cond) -> Restore:
 
     def restore(x: Tensor, t: Tensor) -> Prediction:
         dtype = x.dtype if weights is None else weights.dtype
-        x_in, t_in = x.to(dtype), expand(t, x).to(dtype)
+        x_in, t_in = x.to(dtype), t.to(dtype)
         if scale != 1.0:
             both = tiled(restorer, x_in.repeat(2, 1, 1, 1), t_in.repeat(2), cond, config.restorer.tile)
             with_cond, without = both.chunk(2)
