@@ -124,7 +124,9 @@ def test_sampling_streams() -> None:
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("text", ["{use: core.gaussian_noise}", "[{use: core.gaussian_noise, levels: 40, span: [0, 0.9]}]"])
+@pytest.mark.parametrize(
+    "text", ["{use: core.gaussian_noise}", "[{use: core.gaussian_noise, levels: 40, span: [0, 0.9]}]"]
+)
 def test_a_walk_prepared_at_once_is_the_degradation_itself(text: str) -> None:
     from rethaw.config import load_text
     from rethaw.engine.degradation import build_degradation

@@ -66,6 +66,7 @@ class Hosted:
         self.gaussian = bool(getattr(operator, "gaussian", traits["gaussian"]))
         self.continuous = bool(getattr(operator, "continuous", traits["continuous"])) and host.levels is None
         self.t_min = float(getattr(operator, "t_min", traits["t_min"]))
+        self.channels: int | None = getattr(operator, "channels", traits["channels"])
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
         self.warp: Callable[[Tensor], Tensor] | None = severity_map(host)
         for method in OPTIONAL:
