@@ -182,3 +182,48 @@ def _write(folder: Any, text: str) -> Any:
     path = folder / "pipeline.yaml"
     path.write_text(text)
     return path
+
+
+def test_noise_processes_are_their_formulas() -> None:
+    u = torch.linspace(0, 1, 11, dtype=torch.float64)
+    α, σ = rethaw.build(
+        "degradation", "core.gaussian_noise", process="ve", sigma_min=0.01, sigma_max=50.0
+    ).coefficients(u)
+    assert torch.equal(α, torch.ones(11, dtype=torch.float64))
+    expected = ((0.01 * 5000**u) ** 2 - 0.01**2).sqrt()
+    assert torch.allclose(σ, expected, rtol=1e-9)
+    α, σ = rethaw.build("degradation", "core.gaussian_noise", process="flow").coefficients(u)
+    assert torch.equal(σ, u) and torch.equal(α, 1 - u)
+    α, _ = rethaw.build("degradation", "core.gaussian_noise", alpha_bar="sigmoid").coefficients(u)
+    curve = torch.sigmoid(3 - 6 * u)
+    assert torch.allclose(α.square(), (curve - curve[-1]) / (curve[0] - curve[-1]), atol=1e-12)
+
+
+def test_a_mask_file_is_the_mask(tmp_path: Any) -> None:
+    import numpy as np
+    from PIL import Image
+
+    hidden = np.zeros((24, 20), np.uint8)
+    hidden[5:9, 3:] = 255
+    Image.fromarray(hidden).save(tmp_path / "mask.png")
+    mask = rethaw.build("degradation", "core.mask", shape="file", path=str(tmp_path / "mask.png"))
+    x0 = images()
+    x = mask.degrade(x0, expand(1.0, x0), {})
+    assert not mask.draw(x0, generators(0, 3))
+    assert (x[:, :, torch.from_numpy(hidden == 255)] == -1).all()
+    assert torch.allclose(x[:, :, torch.from_numpy(hidden == 0)], x0[:, :, torch.from_numpy(hidden == 0)])
+    with pytest.raises(RethawError, match=r"core\.mask: path is 20×24 pixels, the images are 20×25"):
+        mask.degrade(images(height=25), expand(1.0, x0), {})
+    with pytest.raises(RethawError, match="path go together"):
+        rethaw.build("degradation", "core.mask", shape="file")
+
+
+def test_fade_ends_in_one_colour() -> None:
+    x0 = images()
+    fade = rethaw.build("degradation", "core.fade", colour=[0.1, -0.2, 0.3])
+    assert (fade.degrade(x0, expand(1.0, x0), {}).mean((0, 2, 3)) - torch.tensor([0.1, -0.2, 0.3])).abs().max() < 1e-6
+    drawn = rethaw.build("degradation", "core.fade")
+    state = drawn.draw(x0, generators(0, 3))
+    assert state["colour"].shape == (3, 3, 1, 1) and state["colour"].abs().max() <= 0.5
+    with pytest.raises(RethawError, match="colour has 3 values, the images 1 channels"):
+        fade.degrade(images(channels=1), expand(1.0, x0), {})

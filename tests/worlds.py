@@ -14,6 +14,12 @@ from rethaw.api import Prediction
 FIRST_PARTY: list[tuple[str, dict[str, Any]]] = [
     ("core.gaussian_noise", {}),
     ("core.gaussian_noise", {"alpha_bar": "linear", "levels": 50}),
+    ("core.gaussian_noise", {"alpha_bar": "sigmoid"}),
+    ("core.gaussian_noise", {"process": "ve", "sigma_max": 5.0}),
+    ("core.gaussian_noise", {"process": "flow"}),
+    ("core.fade", {}),
+    ("core.fade", {"spread": 1.0, "span": [0.1, 1.0]}),
+    ("core.mask", {"shape": "strokes", "strokes": 3}),
     ("core.mask", {"shape": "box"}),
     ("core.mask", {"shape": "bump", "size": 0.7}),
     ("core.mask", {"shape": "half"}),

@@ -13,26 +13,63 @@ Unit = Annotated[float, Ge(0), Le(1)]
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Variance-preserving Gaussian noise, √ᾱ x0 + √(1-ᾱ) z, as in DDPM (2006.11239).
+    """Gaussian noise, α x0 + σ z with z ~ N(0, I).
 
-    alpha_bar: cosine (2102.09672) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels, continued).
-    levels: with it, ᾱ is the published discrete table of that length, exactly.
+    process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE) or flow (α = 1 - u,
+        σ = u: rectified flow).
+    alpha_bar: α² of vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels).
+    levels: with it, α² of vp is the published discrete table of that length, exactly.
+    sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
+    sigma_max: of ve, at full strength.
     """
 
-    alpha_bar: Literal["cosine", "linear"] = "cosine"
+    process: Literal["vp", "ve", "flow"] = "vp"
+    alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
+    sigma_min: Annotated[float, Gt(0)] = 0.02
+    sigma_max: Annotated[float, Gt(0)] = 100.0
+
+    def __post_init__(self) -> None:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Changes nothing: a place-holder, and a control in experiments."""
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Fades to one colour: (1 - u)·x0 + u·colour.
+
+    colour: of each channel in [-1, 1]; without it, each image has a random colour, the state "colour".
+    spread: random colours are uniform in [-spread, spread].
+    """
+
+    colour: tuple[Annotated[float, Ge(-1), Le(1)], ...] | None = None
+    spread: Annotated[float, Gt(0), Le(1)] = 0.5
 
 
 @dataclass(frozen=True)
 class Mask:
     """Hides a part of each image: x0·(1 - u·m) on [0, 1], with m the state "mask", 1 where hidden.
 
-    shape: bump (a Gaussian bump at a random place), box (a rectangle at a random place) or half (a random half).
-    size: width of the bump or side of the box, as a part of the image's shorter side.
+    shape: bump (a Gaussian bump at a random place), box (a square at a random place), half (a random half), strokes
+        (free-form lines) or file (the image at `path`, white where hidden; then nothing is random).
+    size: width of the bump, side of the box or length of a stroke, as a part of the image's shorter side.
+    strokes: how many lines a free-form mask has.
+    path: the mask file of shape file, as large as the images.
     """
 
-    shape: Literal["bump", "box", "half"] = "box"
+    shape: Literal["bump", "box", "half", "strokes", "file"] = "box"
     size: Annotated[float, Gt(0), Le(1)] = 0.4
+    strokes: Annotated[int, Ge(1), Le(64)] = 8
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.shape == "file") != (self.path is not None):
+            raise ValueError("shape: file and path go together")
 
 
 @dataclass(frozen=True)

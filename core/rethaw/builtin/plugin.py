@@ -13,9 +13,12 @@ def rethaw_degradations() -> list[Spec]:
     """Degradations."""
     return [
         degradation("gaussian_noise", P.GaussianNoise, target=f"{AT}.degradations.noise:GaussianNoise", linear=True,
-                    gaussian=True, summary="Variance-preserving Gaussian noise (DDPM)."),
+                    gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
+        degradation("identity", P.Identity, target=f"{AT}.degradations.simple:Identity", linear=True,
+                    summary="Changes nothing."),
+        degradation("fade", P.Fade, target=f"{AT}.degradations.simple:Fade", linear=True, summary="Fades to one colour."),
         degradation("mask", P.Mask, target=f"{AT}.degradations.mask:Mask", linear=True, range=(0.0, 1.0),
-                    summary="Hides a bump, a box or a half of each image."),
+                    summary="Hides a bump, a box, a half or free-form strokes of each image."),
         degradation("desaturate", P.Desaturate, target=f"{AT}.degradations.desaturate:Desaturate", linear=True,
                     channels=3, summary="Fades colours towards grey."),
         degradation("mixture", P.Mixture, target=f"{AT}.degradations.mixture:Mixture",

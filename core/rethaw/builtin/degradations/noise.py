@@ -14,16 +14,18 @@ from rethaw.ops import Constant, per_image, randn
 COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17
 BETA_FIRST, BETA_LAST = 1e-4, 0.02  # at 1000 levels: DDPM, section 4
 BETA_MAX = 0.999  # 2102.09672, section 3.2
+SIGMOID_END = 3.0
 
 
 class GaussianNoise:
-    """D(x0, u, z) = √ᾱ(u) x0 + √(1-ᾱ(u)) z with z ~ N(0, I), state {"z": (B, C, H, W)} (DDPM, eq. 4)."""
+    """D(x0, u, z) = α(u) x0 + σ(u) z with z ~ N(0, I), state {"z": (B, C, H, W)}; vp: α = √ᾱ, σ = √(1-ᾱ) (DDPM, eq. 4)."""
 
     gaussian = True
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.table = params.levels and Constant(published_table(params.alpha_bar, params.levels))
+        discrete = params.levels is not None and params.process == "vp"
+        self.table = Constant(published_table(params.alpha_bar, params.levels or 1)) if discrete else None
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {"z": randn(like, generator)}
@@ -47,18 +49,42 @@ class GaussianNoise:
         return y * per_image(self.coefficients(u)[0], y)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """√ᾱ and √(1-ᾱ), each (B,)."""
-        if self.table:
-            at = (u * self.params.levels).round().long()  # type: ignore[operator]
-            ᾱ = self.table.like(u)[at]
-        elif self.params.alpha_bar == "cosine":
-            s = COSINE_OFFSET
-            ᾱ = (torch.cos((u + s) / (1 + s) * (math.pi / 2)) / math.cos(s / (1 + s) * math.pi / 2)).square()
-        else:
-            first, last = BETA_FIRST * 1000, BETA_LAST * 1000
-            ᾱ = torch.exp(-(first * u + (last - first) * u.square() / 2))
-        ᾱ = torch.where(u == 0, 1.0, ᾱ)  # exactly, so that D(x0, 0) = x0
+        """α and σ, each (B,); exactly 1 and 0 where u = 0, so that D(x0, 0) = x0."""
+        if self.params.process == "flow":
+            return 1 - u, u
+        if self.params.process == "ve":
+            low, growth = self.params.sigma_min, 2 * math.log(self.params.sigma_max / self.params.sigma_min)
+            return torch.ones_like(u), low * torch.expm1(growth * u).sqrt()  # σ²(u) - σ²(0), 2011.13456 eq. 29
+        ᾱ = torch.where(u == 0, 1.0, self.alpha_bar(u))
         return ᾱ.sqrt(), (1 - ᾱ).clamp_min(0).sqrt()
+
+    def alpha_bar(self, u: Tensor) -> Tensor:
+        """ᾱ = α² of the variance-preserving process."""
+        if self.table:
+            return self.table.like(u)[(u * len(self.table.values[1:])).round().long()]
+        return ALPHA_BAR[self.params.alpha_bar](u)
+
+
+def cosine(u: Tensor) -> Tensor:
+    """2102.09672, eq. 17."""
+    s = COSINE_OFFSET
+    return (torch.cos((u + s) / (1 + s) * (math.pi / 2)) / math.cos(s / (1 + s) * math.pi / 2)).square()
+
+
+def linear(u: Tensor) -> Tensor:
+    """DDPM's linear β, in continuous time: exp(-∫β)."""
+    first, last = BETA_FIRST * 1000, BETA_LAST * 1000
+    return torch.exp(-(first * u + (last - first) * u.square() / 2))
+
+
+def sigmoid(u: Tensor) -> Tensor:
+    """2212.11972, algorithm 1, from -3 to 3 at temperature 1."""
+    end = SIGMOID_END
+    top, bottom = 1 / (1 + math.exp(-end)), 1 / (1 + math.exp(end))
+    return ((top - torch.sigmoid(2 * end * u - end)) / (top - bottom)).clamp(0, 1)
+
+
+ALPHA_BAR = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid}
 
 
 def published_table(alpha_bar: str, levels: int) -> Tensor:
@@ -66,7 +92,6 @@ def published_table(alpha_bar: str, levels: int) -> Tensor:
     if alpha_bar == "linear":
         β = torch.linspace(BETA_FIRST, BETA_LAST, levels, dtype=torch.float64)
     else:
-        at = torch.arange(levels + 1, dtype=torch.float64) / levels
-        f = torch.cos((at + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).square()
+        f = ALPHA_BAR[alpha_bar](torch.arange(levels + 1, dtype=torch.float64) / levels)
         β = (1 - f[1:] / f[:-1]).clamp_max(BETA_MAX)
     return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - β, 0)])
