@@ -127,7 +127,8 @@ def strip(images: Sequence[Tensor], labels: Sequence[str], title: str = "", zoom
     """
     cells = _sized([to_pil(image) for image in images], zoom=zoom)
     wide = max(cell.width for cell in cells)
-    columns = max(1, min(len(cells), (WIDEST - 2 * MARGIN + GAP) // (wide + GAP)))
+    most = max(1, min(len(cells), (WIDEST - 2 * MARGIN + GAP) // (wide + GAP)))
+    columns = -(-len(cells) // -(-len(cells) // most))  # as many rows as it takes, evenly filled
     rows = [list(range(i, min(i + columns, len(cells)))) for i in range(0, len(cells), columns)]
     captions = [_wrapped(label, 15, wide) for label in labels]
     heights = [max(cells[i].height for i in row) + max(_height(captions[i], 15) for i in row) + 8 for row in rows]
