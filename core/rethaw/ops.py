@@ -105,7 +105,11 @@ def _draw(draw: Callable[..., Tensor], like: Tensor, generator: Rng, shape: Sequ
 
 def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """A_rows x A_columnsᵀ for each image: x (B, C, H, W), rows (B or 1, H', H), columns (B or 1, W', W)."""
-    return torch.matmul(rows.unsqueeze(1), torch.matmul(x, columns.transpose(-1, -2).unsqueeze(1)))
+    x = torch.matmul(rows.unsqueeze(1), x)  # first, so that the second product reuses the memory of its copies of rows
+    batch, channels, height, width = x.shape
+    columns = columns.transpose(-1, -2)
+    x = torch.matmul(x.reshape(batch, channels * height, width), columns if len(columns) > 1 else columns[0])
+    return x.view(batch, channels, height, -1)
 
 
 BLOCK = 64
@@ -119,36 +123,41 @@ def separable_blur(x: Tensor, kernel: Tensor, adjoint: bool = False) -> Tensor:
     x: (B, C, H, W). kernel: (B or 1, K), K odd, symmetric, summing to one. adjoint: the transposed operator.
     Images may be smaller than the kernel: reflection is repeated as often as needed.
     """
+    height, width = x.shape[-2:]
+    if adjoint or max(height, width) <= DENSE:
+        rows = dense_blur(kernel, height)
+        columns = rows if width == height else dense_blur(kernel, width)
+        return (
+            separable(x, rows.transpose(-1, -2), columns.transpose(-1, -2)) if adjoint else separable(x, rows, columns)
+        )
     for axis in (-1, -2):
-        x = _blur_axis(x.transpose(-1, axis), kernel, adjoint).transpose(-1, axis)
+        x = _blur_axis(x.transpose(-1, axis), kernel).transpose(-1, axis)
     return x
 
 
-def _blur_axis(x: Tensor, kernel: Tensor, adjoint: bool) -> Tensor:
+def _blur_axis(x: Tensor, kernel: Tensor) -> Tensor:
     size, radius = x.shape[-1], kernel.shape[-1] // 2
-    if size <= DENSE or radius >= size or adjoint:
-        matrix = dense_blur(kernel, size)
-        return torch.matmul(x, (matrix if adjoint else matrix.transpose(-1, -2)).unsqueeze(1))
+    if size <= DENSE or radius >= size:
+        return torch.matmul(x, dense_blur(kernel, size).transpose(-1, -2).unsqueeze(1))
     return _blur_blocks(x, kernel, radius)
 
 
-def _reflect(index: Tensor, size: int) -> Tensor:
-    """Indices outside [0, size) reflected inside, the border itself not repeated (dcb|abcd|cba)."""
-    if size == 1:
-        return torch.zeros_like(index)
-    period = 2 * (size - 1)
-    index = index.remainder(period)
-    return torch.minimum(index, period - index)
-
-
 def dense_blur(kernel: Tensor, size: int) -> Tensor:
-    """The (B, size, size) matrices of convolution with kernel (B, K) and reflection at the borders."""
-    radius = kernel.shape[-1] // 2
-    at = torch.arange(size, device=kernel.device)
-    source = _reflect(at[:, None] + torch.arange(-radius, radius + 1, device=kernel.device), size)
-    source, weights = torch.broadcast_tensors(source, kernel[:, None, :])
-    matrix = kernel.new_zeros(kernel.shape[0], size, size)
-    return matrix.scatter_add(2, source.contiguous(), weights.contiguous())
+    """The (B, size, size) matrices of convolution with kernel (B, K) and reflection at the borders (dcb|abcd|cba).
+
+    Reflection makes a row of pixels even and periodic, so row i weighs pixel j by k[j - i], and its mirror image
+    by k[-j - i], k the kernel wrapped round the period: a Toeplitz matrix plus a Hankel matrix, both mere views.
+    """
+    if size == 1:
+        return kernel.sum(-1).view(-1, 1, 1)
+    radius, period = kernel.shape[-1] // 2, 2 * (size - 1)
+    at = torch.arange(-radius, radius + 1, device=kernel.device).remainder(period)
+    k = kernel.new_zeros(kernel.shape[0], period).index_add(1, at, kernel)
+    shift = torch.arange(1 - size, size, device=kernel.device)
+    toeplitz = k[:, shift.remainder(period)].unfold(1, size, 1).flip(1)
+    hankel = k[:, (1 - size - shift).remainder(period)].unfold(1, size, 1)
+    mirrored = shift[size - 1 :].remainder(size - 1) != 0  # the two ends are their own mirror images
+    return torch.addcmul(toeplitz, hankel, mirrored.to(kernel.dtype))
 
 
 def _blur_blocks(x: Tensor, kernel: Tensor, radius: int) -> Tensor:
