@@ -105,11 +105,10 @@ def _draw(draw: Callable[..., Tensor], like: Tensor, generator: Rng, shape: Sequ
 
 def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """A_rows x A_columnsᵀ for each image: x (B, C, H, W), rows (B or 1, H', H), columns (B or 1, W', W)."""
-    x = torch.matmul(rows.unsqueeze(1), x)  # first, so that the second product reuses the memory of its copies of rows
     batch, channels, height, width = x.shape
     columns = columns.transpose(-1, -2)
     x = torch.matmul(x.reshape(batch, channels * height, width), columns if len(columns) > 1 else columns[0])
-    return x.view(batch, channels, height, -1)
+    return torch.matmul(rows.unsqueeze(1), x.view(batch, channels, height, -1))
 
 
 BLOCK = 64

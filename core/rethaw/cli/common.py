@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from rethaw.engine.progress import Progress
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+QUIET = os.environ.get("RANK", "0") != "0"
+"""Whether this is one of several processes of a training, and not the one that speaks."""
+
+out = Console(highlight=False, soft_wrap=True, quiet=QUIET)
+err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=QUIET)
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="KEY=VALUE")]  # fmt: skip
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -56,11 +57,13 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 class LogFile:
-    """log.jsonl: one line every few steps; lines past the step that a training resumes from are dropped."""
+    """log.jsonl: one line every few steps; lines past the step that a training resumes from are dropped. None: no log."""
 
-    def __init__(self, path: Path, step: int) -> None:
-        kept = [row for row in read_log(path) if row["step"] <= step]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    def __init__(self, path: Path | None, step: int) -> None:
+        path = path or Path(os.devnull)
+        if path != Path(os.devnull):
+            kept = [row for row in read_log(path) if row["step"] <= step]
+            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.path = path
 
     def __enter__(self) -> LogFile:

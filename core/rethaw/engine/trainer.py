@@ -75,7 +75,7 @@ class Trainer:
         """Trains to the last step, or until SIGINT or SIGTERM; both ends leave a checkpoint."""
         began, start = time.monotonic(), self.step
         steps, batches = self.config.train.steps, self.batches()
-        with interruptible() as stop, LogFile(self.folder / LOG, self.step) as log:
+        with interruptible() as stop, LogFile(self.folder / LOG if self.is_main else None, self.step) as log:
             while self.step < steps and not stop.is_set():
                 self.set_lr()
                 self.advance(batches)
@@ -151,7 +151,7 @@ class Trainer:
     def read_loss(self) -> None:
         """Fetches the mean loss since it was last read (the one wait for the device), and stops at a broken one."""
         if self._sum is not None and self._since:
-            self.loss = float(self._sum) / self._since
+            self.loss = float(self.accelerator.reduce(self._sum, "mean")) / self._since
         self._sum, self._since = None, 0
         if not math.isfinite(self.loss):
             raise RethawError(f"the loss is {self.loss} at step {self.step}",
