@@ -28,6 +28,8 @@ FIRST_PARTY: list[tuple[str, dict[str, Any]]] = [
     ("core.mixture", {"of": [{"use": "core.mask"}, {"use": "core.gaussian_noise"}]}),
     ("kornia.gaussian_blur", {"sigma_max": 2.0}),
     ("kornia.gaussian_blur", {"sigma_max": 5.0, "schedule": "exponential", "span": [0.2, 0.9]}),
+    ("kornia.cumulative_blur", {"routine": "special_6"}),
+    ("kornia.downsample", {"steps": 4}),
     ("kornia.pixelate", {"block_max": 5}),
     ("kornia.pixelate", {"levels": 4, "schedule": [[0, 0], [0.5, 0.2], [1, 1]]}),
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from kornia.filters import get_gaussian_kernel1d
 from torch import Tensor
+from torch.nn import functional as F
 
 from rethaw.api import Rng, State
 from rethaw.ops import separable_blur
@@ -30,7 +30,7 @@ class Blur:
         """The taps for each image, (B, K)."""
         sigma = (u.to(like.dtype) * self.params.sigma_max).clamp_min(SIGMA_MIN)
         kernel = get_gaussian_kernel1d(self.taps, sigma.view(-1, 1), device=like.device, dtype=like.dtype)
-        return torch.where(kernel < TINY, 0.0, kernel)
+        return F.threshold(kernel, TINY, 0.0)
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         return separable_blur(x0, self.kernel(u, x0))
