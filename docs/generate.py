@@ -18,7 +18,7 @@ from rethaw.hookspecs import KINDS
 from rethaw.registry import Registry, param_docs, param_rows
 
 PAGE = Path(__file__).parent / "reference.md"
-FIRST_PARTY = ("core", "kornia")
+FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c")
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

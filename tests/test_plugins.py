@@ -366,7 +366,8 @@ def test_a_known_plugin_that_is_not_installed_says_how_to_get_it() -> None:
     for misspelt in ("gaussian_blur", "kornia.gausian_blur"):
         with pytest.raises(UnknownComponent) as caught:
             bare.find("degradation", misspelt)
-        assert "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
+        assert "Did you mean" in str(caught.value)
+        assert "kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
 
 
 def test_only_core_may_be_named_bare() -> None:

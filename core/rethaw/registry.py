@@ -21,6 +21,10 @@ from rethaw.hookspecs import KINDS
 from rethaw.plugins import CORE, PluginError, Plugins, Policy, failure, policy_from_environment
 
 
+CLOSE = 0.85
+"""The closeness from which a name is suggested; 1.2 is the same name."""
+
+
 class UnknownComponent(RethawError):
     """A name that no installed plugin offers."""
 
@@ -106,12 +110,16 @@ class Registry:
         for distribution, row in known_plugins().items():
             for short in row["names"].get(kind, []):
                 candidates.setdefault(f"{row['namespace']}.{short}", f" (pip install {distribution})")
-        spelt = {full.removeprefix("core."): full for full in candidates} | {full: full for full in candidates}
-        spelt |= {full.rpartition(".")[2]: full for full in candidates}
-        close = difflib.get_close_matches(name, spelt, n=6, cutoff=0.6)
-        close += difflib.get_close_matches(name.rpartition(".")[2], spelt, n=3, cutoff=0.75)
-        unique = list(dict.fromkeys(spelt[c] for c in close))[:3]
-        return f"Did you mean {' or '.join(full + candidates[full] for full in unique)}?" if unique else ""
+        close = sorted((-closeness(name, full), full) for full in candidates)
+        best = [full for score, full in close if -score >= CLOSE][:3]
+        return f"Did you mean {' or '.join(full + candidates[full] for full in best)}?" if best else ""
+
+
+def closeness(name: str, full: str) -> float:
+    """How alike two names are: their last parts, and for less their namespaces; bare names are core's."""
+    (space, _, short), (other_space, _, other_short) = name.rpartition("."), full.rpartition(".")
+    alike = difflib.SequenceMatcher(None, short, other_short).ratio()
+    return alike + 0.2 * difflib.SequenceMatcher(None, space or CORE, other_space).ratio()
 
 
 def import_target(spec: Spec) -> Any:

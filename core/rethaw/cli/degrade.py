@@ -101,5 +101,5 @@ def contact_sheet(image: Path, to: Path, count: int, seed: int) -> None:
             continue
         state = degradation.draw(x0, generators(seed, 1))
         rows.append([degradation.degrade(x0, expand(t, x0), state)[0] for t in ts])
-        names.append(name)
+        names.append(name.replace(".", " "))
     pictures.save(pictures.grid(rows, names, [f"t = {t:.2f}" for t in ts]), to)

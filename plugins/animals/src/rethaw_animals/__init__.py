@@ -1,0 +1,1 @@
+"""Animal faces that images turn into, for rethaw."""

@@ -1,0 +1,1 @@
+"""The ImageNet-C corruptions for rethaw."""

@@ -1,0 +1,103 @@
+"""Blur by a Gaussian, a disk, and motion: linear, each kernel a mixture of the two published ones next to its level."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rethaw.api import Rng, State
+from rethaw.ops import Constant, rand
+from rethaw_imagenet_c.convolve import apply_rows, correlate, gaussian_rows
+from rethaw_imagenet_c.levels import Corruption, constants, shares, table
+
+GAUSSIAN = table([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])  # σ
+GAUSSIAN_RADIUS = 24  # 4 σ
+DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius of the disk, σ that smooths its edge
+DEFOCUS_RADIUS = 10
+MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))  # the path is 2 r + 1 pixels long, σ along it
+MOTION_LENGTH = 41
+
+
+class GaussianBlur(Corruption):
+    """D = A_σ x0 A_σᵀ; beyond the border the nearest pixel."""
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
+        (σ,) = constants(GAUSSIAN, self.level(u, x0))
+        rows, columns = (gaussian_rows(size, σ.flatten(), GAUSSIAN_RADIUS) for size in x0.shape[-2:])
+        return apply_rows(x0, rows, columns, adjoint)
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.degrade(y, u, state, adjoint=True)
+
+
+class DefocusBlur(Corruption):
+    """D = x0 * K, K a smoothed disk; reflected beyond the border."""
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
+        level = self.level(u, x0)
+        kernel = torch.tensordot(shares(level), DISKS.like(level), 1)
+        blurred = correlate(x0, kernel, reflect=True, adjoint=adjoint)
+        return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.degrade(y, u, state, adjoint=True)
+
+
+class MotionBlur(Corruption):
+    """D[p] = Σ_i k_i x0[p + round(i (sin θ, cos θ))], k half a Gaussian; state: θ ~ U[-π/4, π/4]."""
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        return {"angle": (rand(like, generator, ()) - 0.5) * (math.pi / 2)}
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
+        level = self.level(u, x0)
+        weights = shares(level) @ PATHS.like(level)
+        blurred = correlate(x0, motion_kernel(weights, state["angle"].to(level.dtype)), adjoint=adjoint)
+        return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.degrade(y, u, state, adjoint=True)
+
+
+def disk(radius: int, sigma: float) -> Tensor:
+    """The kernel of a lens out of focus, (21, 21): a disk whose edge is smoothed by 3 taps (5 for a radius above 8)."""
+    side, taps = (8, 3) if radius <= 8 else (radius, 5)
+    at = torch.arange(-side, side + 1, dtype=torch.float64)
+    inside = (at[:, None].square() + at.square() <= radius**2).double()
+    offsets = torch.arange(taps, dtype=torch.float64) - taps // 2
+    edge = torch.exp(-(offsets / sigma).square() / 2)
+    smooth = torch.outer(edge, edge) / edge.sum().square()
+    padded = F.pad(inside[None, None] / inside.sum(), (taps // 2,) * 4, mode="reflect")
+    kernel = F.conv2d(padded, smooth[None, None])[0, 0]
+    return F.pad(kernel, (DEFOCUS_RADIUS - side,) * 4)
+
+
+def delta(*shape: int) -> Tensor:
+    """One in the middle, the kernel of level 0."""
+    kernel = torch.zeros(shape, dtype=torch.float64)
+    kernel[tuple(n // 2 for n in shape)] = 1
+    return kernel
+
+
+def path(radius: int, sigma: float, length: int = MOTION_LENGTH) -> Tensor:
+    """The weights along the path of a motion, (length,): the half Gaussian of 2 radius + 1 taps, summing to one."""
+    at = torch.arange(length, dtype=torch.float64)
+    weights = torch.exp(-(at / sigma).square() / 2) * (at <= 2 * radius)
+    return weights / weights.sum()
+
+
+def motion_kernel(weights: Tensor, angle: Tensor) -> Tensor:
+    """Weights (B, L) laid along a line at `angle` (B,) from the middle: (B, 2L-1, 2L-1)."""
+    length = weights.shape[-1]
+    at = torch.arange(length, device=angle.device)
+    dy, dx = (torch.ceil(at * f(angle)[:, None] - 0.5).long() + length - 1 for f in (torch.sin, torch.cos))
+    side = 2 * length - 1
+    flat = weights.new_zeros(len(weights), side * side).scatter_add(1, dy * side + dx, weights)
+    return flat.view(-1, side, side)
+
+
+DISKS = Constant(torch.stack([delta(21, 21), *(disk(*c) for c in DEFOCUS)]))
+PATHS = Constant(torch.stack([path(0, 1.0), *(path(*c) for c in MOTION)]))

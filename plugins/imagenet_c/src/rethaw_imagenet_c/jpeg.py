@@ -1,0 +1,86 @@
+"""JPEG compression: blocks of cosine coefficients, rounded to multiples of the tables that every encoder uses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rethaw.api import State
+from rethaw.ops import Constant
+from rethaw_imagenet_c.levels import Corruption, clip, shares, table
+
+LUMINANCE = (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+             14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+             49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99)  # fmt: skip
+CHROMINANCE = (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99,
+               47, 66, 99, 99, 99, 99, 99, 99, *(99,) * 32)  # fmt: skip
+"""ITU-T T.81, tables K.1 and K.2."""
+QUALITY = (100, 25, 18, 15, 10, 7)
+TO_YCC = table([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
+TO_RGB = table([[1.0, 0.0, 1.402], [1.0, -0.344136286, -0.714136286], [1.0, 1.772, 0.0]])  # JFIF, full range
+
+
+class JpegCompression(Corruption):
+    """Colours are YCbCr with chroma at half the size; other channels are all coded as luminance.
+
+    The tables are linear between the published qualities; below level 1 the result is blended into x0, since even
+    quality 100 is no identity. The gradient passes straight through the rounding.
+    """
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+        level = self.level(u, x0)
+        share, values = shares(level), x0.to(level.dtype) * 255
+        luminance, chrominance = (torch.tensordot(share, t.like(share), 1)[:, None] for t in TABLES)
+        if x0.shape[1] == 3:
+            y, chroma = mix(values, TO_YCC).split([1, 2], 1)
+            coded = mix(torch.cat([code(y - 128, luminance) + 128, half_size(chroma, chrominance)], 1), TO_RGB)
+        else:
+            coded = code(values - 128, luminance) + 128
+        weight = level.clamp_max(1).view(-1, 1, 1, 1)
+        return clip(torch.lerp(x0.to(level.dtype), (coded / 255).clamp(0, 1), weight), x0)
+
+
+def mix(x: Tensor, matrix: Constant) -> Tensor:
+    """A 3 x 3 matrix on the channels."""
+    return torch.einsum("dc,bchw->bdhw", matrix.like(x), x)
+
+
+def half_size(chroma: Tensor, table: Tensor) -> Tensor:
+    """Codes chroma at half the size, and enlarges it again with a triangle filter, as libjpeg does."""
+    height, width = chroma.shape[-2:]
+    small = F.avg_pool2d(F.pad(chroma, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+    return F.interpolate(code(small, table), scale_factor=2.0, mode="bilinear")[..., :height, :width]
+
+
+def code(x: Tensor, table: Tensor) -> Tensor:
+    """Rounds the cosine coefficients of 8 x 8 blocks to multiples of table (B, 1, 8, 8); the last blocks are filled."""
+    batch, channels, height, width = x.shape
+    padded = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+    down, across = padded.shape[-2] // 8, padded.shape[-1] // 8
+    blocks = padded.view(batch, channels * down, 8, across, 8).transpose(2, 3)
+    dct, table = COSINES.like(x), table.unsqueeze(2)
+    scaled = dct @ blocks @ dct.T / table
+    rounded = scaled + (scaled.round() - scaled).detach()
+    pixels = (dct.T @ (rounded * table) @ dct).transpose(2, 3)
+    return pixels.reshape(batch, channels, down * 8, across * 8)[..., :height, :width]
+
+
+def cosines() -> Tensor:
+    """The orthonormal 8-point DCT-II."""
+    k, n = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
+    rows = torch.cos(math.pi * k * (2 * n + 1) / 16) / 2
+    rows[0] /= math.sqrt(2)
+    return rows
+
+
+def scaled_table(base: tuple[int, ...], quality: int) -> Tensor:
+    """libjpeg's table for a quality from 1 to 100, (8, 8)."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((torch.tensor(base) * percent + 50) // 100).clamp(1, 255).double().view(8, 8)
+
+
+TABLES = [Constant(torch.stack([scaled_table(base, q) for q in QUALITY])) for base in (LUMINANCE, CHROMINANCE)]
+COSINES = Constant(cosines())

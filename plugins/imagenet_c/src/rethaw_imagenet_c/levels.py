@@ -1,0 +1,58 @@
+"""What all corruptions share: the level of a strength, constants between published levels, and the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Rng, State
+from rethaw.ops import Constant
+from rethaw_imagenet_c.plugin import Severity
+
+TOP = 5
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
+STEPS = Constant(range(TOP + 1))
+
+
+class Corruption:
+    """One corruption of ImageNet-C (Hendrycks & Dietterich 2019, 1903.12261); level u·severity_max, 0 is the identity."""
+
+    def __init__(self, params: Severity) -> None:
+        self.severity_max = params.severity_max
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        return {}
+
+    def level(self, u: Tensor, like: Tensor) -> Tensor:
+        """(B,), 0 … 5, at least in float32 since half precision is too coarse for constants."""
+        return u.to(torch.promote_types(like.dtype, torch.float32)) * self.severity_max
+
+
+def table(rows: Sequence[Sequence[float]]) -> Constant:
+    """Constants by level: six rows, from level 0, the identity, to 5."""
+    return Constant(torch.tensor(rows, dtype=torch.float64))
+
+
+def shares(level: Tensor) -> Tensor:
+    """(B,) levels to the shares (B, 6) of the published levels 0 … 5 in each: at most two neighbours, sum one."""
+    return (1 - (level[:, None] - STEPS.like(level)).abs()).clamp_min(0)
+
+
+def constants(values: Constant, level: Tensor) -> tuple[Tensor, ...]:
+    """The columns of a (6, K) table of constants, one row a level, interpolated linearly: K tensors (B, 1, 1, 1)."""
+    return (shares(level) @ values.like(level)).view(len(level), -1, 1, 1, 1).unbind(1)
+
+
+def clip(x: Tensor, x0: Tensor) -> Tensor:
+    """Clips to [0, 1] and gives x the dtype of x0. Where x0 itself leaves the range it may stay, for D(x0, 0) = x0."""
+    return torch.clamp(x, x0.clamp_max(0), x0.clamp_min(1)).to(x0.dtype)
+
+
+def grey(x: Tensor) -> Tensor:
+    """The luma of colour images, the mean of others, (B, 1, H, W)."""
+    if x.shape[1] != len(LUMA):
+        return x.mean(1, keepdim=True)
+    r, g, b = LUMA
+    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]

@@ -1,0 +1,57 @@
+"""Zoom blur, and the zoom that snow shares with it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rethaw.api import State
+from rethaw.ops import Constant, separable
+from rethaw_imagenet_c.levels import TOP, Corruption, shares
+
+ZOOMS = (tuple(range(100, 112)), tuple(range(100, 116)), tuple(range(100, 121, 2)), tuple(range(100, 125, 2)),
+         tuple(range(100, 131, 3)))  # fmt: skip
+"""The factors of each level, in per cent."""
+ABOVE = 1 + 1e-12  # where a size times a factor ends in exactly one half, it is rounded up
+FACTORS = sorted({factor for level in ZOOMS for factor in level})
+
+
+class ZoomBlur(Corruption):
+    """D = Σ_f w_f Z_f x0 Z_fᵀ, the mean of the image and its enlargements by the factors of its level."""
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
+        weights = (shares(self.level(u, x0)) @ WEIGHTS.like(u)).to(x0.dtype)
+        result = x0 * weights[:, 0].view(-1, 1, 1, 1)  # a factor of one is the image itself
+        for i, factor in enumerate(FACTORS[1:], 1):
+            rows, columns = (zoom_rows(size, factor / 100 * ABOVE, x0) for size in x0.shape[-2:])
+            if adjoint:
+                rows, columns = rows.mT, columns.mT
+            result = torch.addcmul(result, separable(x0, rows, columns), weights[:, i].view(-1, 1, 1, 1))
+        return result
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.degrade(y, u, state, adjoint=True)
+
+
+def zoom_weights() -> Tensor:
+    """The weight of each factor at levels 0 … 5, (6, F); the image itself counts once more."""
+    rows = torch.zeros(TOP + 1, len(FACTORS), dtype=torch.float64)
+    rows[:, 0] = 1
+    for row, factors in zip(rows[1:], ZOOMS, strict=True):
+        row[[FACTORS.index(factor) for factor in factors]] += 1
+        row /= len(factors) + 1
+    return rows
+
+
+def zoom_rows(size: int, factor: float, like: Tensor) -> Tensor:
+    """The (1, size, size) matrix that enlarges the middle of a line by `factor`, linear between its pixels."""
+    crop = math.ceil(size / factor)
+    first, whole = (size - crop) // 2, round(crop * factor)
+    at = torch.arange(size, device=like.device, dtype=like.dtype) * ((crop - 1) / max(whole - 1, 1))
+    pixel = torch.arange(size, device=like.device, dtype=like.dtype)
+    return (1 - (at[:, None] + first - pixel).abs()).clamp_min(0).unsqueeze(0)
+
+
+WEIGHTS = Constant(zoom_weights())
