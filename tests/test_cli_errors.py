@@ -49,7 +49,7 @@ MISTAKES = [
     ("train deblur --resume --out absent", "absent has no checkpoint to resume from"),
     ("train run", "run is a run folder\n  Add --resume"),
     ("train deblur data.path=nowhere --out here", "nowhere does not exist"),
-    ("degrade demo absent.png", "nowhere is not a run folder"),
+    ("degrade demo absent.png", "absent.png does not exist"),
     ("degrade demo image.png -n 1", "Invalid value for '-n'"),
     ("restore run image.png", "run/model.safetensors"),
     ("restore nowhere image.png", "nowhere is not a run folder: it has no resolved.yaml"),

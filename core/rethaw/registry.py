@@ -20,7 +20,6 @@ from rethaw.api import RethawError, Spec
 from rethaw.hookspecs import KINDS
 from rethaw.plugins import CORE, PluginError, Plugins, Policy, failure, policy_from_environment
 
-
 CLOSE = 0.85
 """The closeness from which a name is suggested; 1.2 is the same name."""
 
