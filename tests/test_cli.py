@@ -216,3 +216,60 @@ def test_a_sheet_of_every_degradation(work: Path, tmp_path: Path) -> None:
     assert size_and_mode(tmp_path / "sheet.png")[0][1] > 8 * 32
     done = rethaw("degrade", "small.yaml", cwd=work, check=False)
     assert done.returncode == 2 and "name a pipeline and an image" in done.stderr
+
+
+def test_nothing_that_is_read_is_written_over(work: Path, tmp_path: Path) -> None:
+    image = tmp_path / "degraded.png"
+    image.write_bytes((work / "photos" / "1.png").read_bytes())
+    for words in (
+        ["restore", work / "blur", "degraded.png", "--out", "."],
+        ["degrade", work / "small.yaml", "degraded.png"],
+    ):
+        done = rethaw(*words, cwd=tmp_path, check=False)
+        assert done.returncode == 2 and "would be written over" in done.stderr
+    assert image.read_bytes() == (work / "photos" / "1.png").read_bytes()
+
+
+def test_every_result_has_a_name_of_its_own() -> None:
+    from rethaw.cli.restore import ENDINGS, unique_names
+
+    files = [Path(name) for name in ("a.png", "a.jpg", "a-2.png", "a-strip.png", "b/a.png", "a-2-degraded.png")]
+    names = unique_names(files)
+    written = [name + ending for name in names for ending in ENDINGS]
+    assert names[0] == "a" and len(set(written)) == len(written)
+
+
+def test_a_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    rethaw("demo", "train.steps=1", "backbone.width=4", "--out", ".", cwd=tmp_path)
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "before_after.png").is_file()
+
+
+def test_a_folder_takes_one_training_at_a_time(work: Path) -> None:
+    from filelock import FileLock
+
+    (work / "busy").mkdir()
+    with FileLock(work / "busy" / "training.lock"):
+        done = rethaw("train", "small.yaml", "--out", "busy", cwd=work, check=False)
+    assert done.returncode == 2 and "another training is writing" in done.stderr
+    rethaw("train", "small.yaml", "--out", "busy", cwd=work)
+    assert not (work / "busy" / "training.lock").exists()
+
+
+def test_a_mask_file_restores_without_a_state(work: Path, tmp_path: Path) -> None:
+    half = np.zeros((16, 16), np.uint8)
+    half[:, :8] = 255
+    Image.fromarray(half).save(tmp_path / "mask16.png")
+    rethaw(
+        "train",
+        "small.yaml",
+        f"degradation={{use: core.mask, shape: file, path: {tmp_path / 'mask16.png'}}}",
+        "--out",
+        tmp_path / "run",
+        cwd=work,
+    )
+    Image.open(work / "photos" / "0.png").convert("L").crop((0, 0, 16, 16)).save(tmp_path / "grey.png")
+    rethaw("restore", tmp_path / "run", tmp_path / "grey.png", "--out", tmp_path / "out", cwd=work)
+    assert size_and_mode(tmp_path / "out" / "grey.png") == ((16, 16), "L")

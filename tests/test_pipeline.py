@@ -231,3 +231,55 @@ def test_a_list_of_one_has_prefixed_states_and_a_mapping_has_not() -> None:
     ):
         degradation = build_degradation(*load_text(f"degradation: {text}"))
         assert set(degradation.draw(x, generators(0, 2))) == {key}
+
+
+def test_dropout_draws_from_the_trainings_own_seed(tmp_path: Path) -> None:
+    path = recipe(tmp_path, photos(tmp_path / "photos"))
+    weights = []
+    for i in range(2):
+        torch.manual_seed(i)
+        pipeline = rethaw.Pipeline.from_yaml(path, ["backbone.dropout=0.5", "train.steps=6"])
+        pipeline.train(tmp_path / str(i))
+        weights.append((tmp_path / str(i) / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_a_broken_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    from rethaw.engine.run import load_checkpoint
+
+    path = recipe(tmp_path, photos(tmp_path / "photos"))
+    overrides = ["train.lr=1e30", "train.clip_grad=0", "train.steps=15", "train.checkpoint_every=1"]
+    with pytest.raises(RethawError, match="the loss is"):
+        rethaw.Pipeline.from_yaml(path, overrides).train(tmp_path / "run")
+    if (tmp_path / "run" / "checkpoint.pt").is_file():
+        saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+        assert all(torch.isfinite(value).all() for value in saved["restorer"].values())
+
+
+@pytest.mark.parametrize("ema", ["0.9", "0"])
+def test_a_trained_pipeline_is_the_one_that_is_loaded(tmp_path: Path, ema: str) -> None:
+    pipeline = rethaw.Pipeline.from_yaml(
+        recipe(tmp_path, photos(tmp_path / "photos")), ["train.precision=bf16", f"train.ema={ema}"]
+    )
+    pipeline.train(tmp_path / "run")
+    x = images(2, height=16, width=16, dtype=torch.float32)
+    assert torch.equal(pipeline.restore(x), rethaw.Pipeline.load(tmp_path / "run").restore(x))
+
+
+def test_tiny_images_have_metrics(tmp_path: Path) -> None:
+    for side in (1, 5, 10, 11, 40):
+        x = images(2, height=side, width=side, dtype=torch.float32)
+        for name in ("core.psnr", "core.ssim", "core.rmse"):
+            meter = rethaw.build("metric", name)
+            meter.update(x * 0.5, x)
+            assert torch.isfinite(torch.tensor(meter.compute())), (name, side)
+
+
+def test_a_backbone_of_the_wrong_shape_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rethaw.builtin.backbones.unet import UNet
+
+    monkeypatch.setattr(UNet, "forward", lambda self, x, t, cond: x[:, :1])
+    with pytest.raises(RethawError, match=r"core\.unet .*\(2, 1, 16, 16\)"):
+        rethaw.Pipeline.from_yaml(recipe(tmp_path, photos(tmp_path / "photos")), ["restorer.prediction=x0"]).train(
+            tmp_path / "run"
+        )

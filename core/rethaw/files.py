@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
 from rethaw.api import RethawError
 
 PART = ".part"
@@ -21,7 +23,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Makes the folder. Raises RethawError for what goes wrong in writing: no permission, no space, not encodable.
     """
     final = Path(os.path.realpath(path))  # a link stays a link
-    part = final.with_name(f".{final.name}.{uuid4().hex}{PART}")
+    part = final.with_name(f".{uuid4().hex[:12]}{PART}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with part.open("x+b") as file:
@@ -57,3 +59,23 @@ def sweep(folder: Path) -> None:
     for part in folder.glob(f".*{PART}"):
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds a folder for one training (and its processes): a second one is refused. A killed process lets go of it."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = FileLock(folder / "training.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RethawError(
+            f"another training is writing into {folder}", "Wait for it, or choose another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        (folder / "training.lock").unlink(missing_ok=True)
+        lock.release()

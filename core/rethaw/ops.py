@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -19,7 +20,7 @@ from rethaw.images import find_images, read_image
 
 __all__ = [
     "Constant",
-    "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image",
+    "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image", "seeded",
     "separable", "separable_blur", "severity_pairs", "severity_rows",
 ]  # fmt: skip
 
@@ -71,6 +72,15 @@ def mix_seed(*parts: int | str) -> int:
     """A 63-bit seed that is a function of its parts, and unrelated for parts that are close together."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seeds torch's global generators for a block and restores them: for networks, whose layers draw from nothing else."""
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def generators(seed: int, count: int, first: int = 0) -> list[Generator]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +53,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     from rethaw.files import write_text
 
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def spare_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuses to write over what is being read."""
+    for path in {path.resolve() for path in outputs} & {path.resolve() for path in inputs}:
+        raise RethawError(f"{path} would be written over, and it is an input", "Choose another --out.")
 
 
 def say(text: str) -> None:

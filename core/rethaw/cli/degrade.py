@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Overrides, Seed, say, warn
+from rethaw.cli.common import Overrides, Seed, say, spare_inputs, warn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,7 @@ def degrade(
 
         rethaw degrade --all photo.jpg --out sheet.png
     """
+    spare_inputs([to, to.with_suffix(".gif")], [Path(pipeline), *([image] if image else [])])
     if every:
         contact_sheet(Path(pipeline), to, count, seed or 0)
     elif image is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from rethaw.cli.common import Overrides, say, training_bar, write_json
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
 
+OWN = ("resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl", "loss.png", "preview.png")
 SAMPLERS = ("direct", "naive", "cold")
 SIDE = 256
 FACE = (60, 10, 140, 90)  # left, top, right, bottom of the detail that is shown enlarged
@@ -42,7 +42,8 @@ def demo(
     run = to / "run"
     resume = (run / "checkpoint.pt").is_file() and not (to / "results.json").is_file()
     if not resume:
-        shutil.rmtree(run, ignore_errors=True)
+        for name in OWN:
+            (run / name).unlink(missing_ok=True)
         (to / "results.json").unlink(missing_ok=True)
     say(f"training {pipeline.degradation.name} on crops of scikit-image's photographs, {config.train.steps} steps …")
     with training_bar(config.train.steps) as watch:
@@ -93,7 +94,7 @@ def measure(pipeline: Pipeline, image: Any, clean: Any) -> dict[str, float]:
     for item in pipeline.config.metrics:
         meter = pipeline.registry.build("metric", item.use, item.params)
         meter.update(image[None], clean[None])
-        values[item.id] = meter.compute()
+        values[item.id] = float(meter.compute())
     return values
 
 

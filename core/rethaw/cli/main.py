@@ -55,6 +55,7 @@ def options(
 
 def main() -> None:
     """Runs a command; a mistake of the user is one message and exit code 2, never a traceback."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # other packages' plugins of pydantic, perhaps broken
     try:
         app()
     except RethawError as error:

@@ -22,6 +22,7 @@ from rethaw.cli.common import (
     conditions,
     pairs,
     say,
+    spare_inputs,
     warn,
     write_json,
 )  # fmt: skip
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import Picture
 
-STATIONS, FRAMES = 5, 40
+STATIONS, FRAMES = 8, 40
 
 
 def restore(
@@ -69,9 +70,11 @@ def restore(
     pipeline = Pipeline.load(run, device=device)
     files = find_images(images)
     job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
+    names = unique_names(files)
+    spare_inputs((to / (name + ending) for name in names for ending in ENDINGS), files)
     report, failed = [], []
     with bar("restoring", len(files)) as done:
-        for i, (file, name) in enumerate(zip(files, unique_names(files), strict=True)):
+        for i, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
                 report.append(job.run(file, name))
             except RethawError as error:
@@ -89,13 +92,18 @@ def restore(
         raise typer.Exit(2)
 
 
+ENDINGS = (".png", "-strip.png", "-degraded.png", ".gif")
+
+
 def unique_names(files: list[Path]) -> list[str]:
-    """The files' stems, numbered where two are the same."""
-    seen: dict[str, int] = {}
+    """The files' stems, numbered where anything that is written for two of them would have one name."""
+    taken: set[str] = set()
     names = []
     for file in files:
-        seen[file.stem] = seen.get(file.stem, 0) + 1
-        names.append(file.stem if seen[file.stem] == 1 else f"{file.stem}-{seen[file.stem]}")
+        candidates = (file.stem, *(f"{file.stem}-{n}" for n in range(2, len(files) * 4 + 3)))
+        name = next(c for c in candidates if not taken & {c + ending for ending in ENDINGS})
+        taken |= {name + ending for ending in ENDINGS}
+        names.append(name)
     return names
 
 
@@ -122,10 +130,11 @@ class Job:
         began = time.perf_counter()
         x, state, row = self.input(picture, name)
         film, final = self.walk(x, state, name)
-        like = replace(picture, grey=False) if self.pipeline.makes_colour else picture
+        colours = picture.grey and self.pipeline.makes_colour(x)
+        like = replace(picture, grey=False) if colours else picture
         write_image(self.to / f"{name}.png", final, like=like)
-        strip = [x[0].cpu(), *(frame[2] for frame in film[:-1]), final]
-        labels = ["input", *(f"x0 seen at t = {frame[0]:.2f}" for frame in film[:-1]), "restored"]
+        strip = [x[0].cpu(), *(frame[2] for frame in film), final]
+        labels = ["input", *(f"x0 seen at t = {frame[0]:.2f}" for frame in film), "restored"]
         pictures.save(pictures.strip(strip, labels, title=file.name), self.to / f"{name}-strip.png")
         return {"file": str(file), "restored": f"{name}.png", **row, "seconds": round(time.perf_counter() - began, 3)}
 
@@ -169,4 +178,4 @@ class Job:
         if self.animate:
             moving = [frame[1] for frame in frames.frames] + [final]
             pictures.save_animation(moving, self.to / f"{name}.gif")
-        return film.frames, final
+        return [frame for frame in film.frames if frame[0] > 0], final

@@ -34,6 +34,9 @@ def train(
     folder = to or run_folder(pipeline, resume)
     config, registry = load_config(pipeline, overrides or ())  # every mistake in the YAML is told before torch loads
     checkpoint = folder / "checkpoint.pt"
+    if resume and not checkpoint.is_file() and (folder / "resolved.yaml").is_file():
+        warn(f"{folder} was stopped before its first checkpoint: it starts from the beginning")
+        resume = False
     if resume and not checkpoint.is_file():
         raise RethawError(f"{folder} has no checkpoint to resume from", "Leave --resume out to start a training there.")
     if not resume and checkpoint.exists():

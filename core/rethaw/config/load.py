@@ -45,6 +45,8 @@ def validate(tree: Marked, block: Sequence[str] = ()) -> tuple[Config, Registry]
             values[key] = found.section(tree, key, cls)
     for key, kind in SINGLE.items():
         node = tree.value.get(key) or default_node(key)
+        if node and isinstance(node.value, dict) and "use" not in node.value and key in DEFAULTS:
+            node.value["use"] = marked(DEFAULTS[key]["use"], node.mark)  # `backbone: {width: 64}` is the default one's
         values[key] = found.component(node, kind, key, registry) if node else None
     for key, kind in LISTS.items():
         values[key] = found.components(tree.value.get(key) or default_node(key), kind, key, registry)

@@ -216,10 +216,15 @@ def probe(degradation: AnyDegradation, like: Tensor) -> None:
     name = degradation.name
     try:
         state = degradation.draw(x0, generators(0, x0.shape[0]))
-        if not isinstance(state, Mapping) or any(len(v) != x0.shape[0] for v in state.values()):
+        if not isinstance(state, Mapping) or any(
+            not isinstance(v, Tensor) or v.dim() == 0 or len(v) != x0.shape[0] for v in state.values()
+        ):
             raise ComponentError(f"{name} does not keep its contract: draw gave no mapping of tensors, batch first")
-        for t in (0.0, 0.5, 1.0):
-            x = degradation.degrade(x0.clone(), torch.full((x0.shape[0],), t, dtype=x0.dtype, device=x0.device), state)
+        for t in (0.0, 0.25, 0.5, 0.75, 1.0):
+            given = x0.clone()
+            x = degradation.degrade(given, torch.full((x0.shape[0],), t, dtype=x0.dtype, device=x0.device), state)
+            if not torch.equal(given, x0):
+                raise ComponentError(f"{name} does not keep its contract: it changes x0 in place")
             if not torch.isfinite(x).all():
                 raise ComponentError(f"{name} gives values that are not finite at severity {t}")
             if t == 0 and (x - x0).abs().max() > 1e-4:

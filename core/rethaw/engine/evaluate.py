@@ -16,7 +16,7 @@ from rethaw.api import RethawError
 from rethaw.engine.pipeline import Pipeline, last
 from rethaw.ops import generators
 
-BATCH = 16
+PIXELS = 16 * 256 * 256  # that are restored at once
 
 
 @dataclass
@@ -63,7 +63,7 @@ def batches(paths: Sequence[Path], pipeline: Pipeline, skipped: list[str]) -> It
         except RethawError as error:
             skipped.append(error.message)
             continue
-        if held and (held[0].shape != image.shape or len(held) == BATCH):
+        if held and (held[0].shape != image.shape or (len(held) + 1) * image[0].numel() > PIXELS):
             yield torch.stack(held)
             held = []
         held.append(image)
@@ -105,6 +105,6 @@ def evaluate(
             watch(report.images)
     if not report.images:
         raise RethawError("none of the images can be read", "; ".join(islice(report.skipped, 3)))
-    report.rows = {name: {key: meter.compute() for key, meter in meters[name].items()} for name in names}
+    report.rows = {name: {key: float(meter.compute()) for key, meter in meters[name].items()} for name in names}
     report.seconds = {name: seconds / report.images for name, seconds in report.seconds.items()}
     return report

@@ -23,8 +23,9 @@ from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
 from rethaw.engine.walk import along
+from rethaw.files import only_one
 from rethaw.images import from_pil, read_image
-from rethaw.ops import expand, generators, severity_rows
+from rethaw.ops import expand, generators, rand, severity_rows
 from rethaw.registry import Registry
 
 Picture = Tensor | Image.Image | str | Path
@@ -87,12 +88,13 @@ class Pipeline:
         watch: called after every step. SIGINT and SIGTERM end the training between two steps, with a checkpoint.
         Raises RethawError where the data, the degradation or the folder is not fit for it.
         """
-        from rethaw.engine.trainer import Trainer, fit_prior, preflight
+        from rethaw.engine.trainer import Trainer, fit_prior, preflight, rehearse
 
         folder = Path(folder)
         data = self.data = self._prepare_data()
         self.image_shape = preflight(self.config, data, self.degradation)
         restorer = build_restorer(self.config, self.registry, self.conditioners)
+        rehearse(self, restorer)
         if self.config.prior and not hasattr(self.degradation, "prior"):
             prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
             self.fitted = fit_prior(self.config, data, self.degradation, prior)
@@ -101,8 +103,12 @@ class Pipeline:
             trainer.resume()
         if trainer.is_main:
             write_description(folder, self.config, self.registry, self.image_shape)
-        outcome = trainer.run(watch)
-        self.folder, self.restorer = folder, trainer.best.to(self.device).eval()
+        with only_one(folder):
+            outcome = trainer.run(watch)
+        self.folder, self.restorer = (
+            folder,
+            trainer.accelerator.unwrap_model(trainer.best, keep_fp32_wrapper=False).eval(),
+        )
         return outcome
 
     def _prepare_data(self) -> Any:
@@ -158,7 +164,7 @@ class Pipeline:
         if state is None and not self.degradation.draw(x[:1], generators(0, 1)):
             state = {}
         chosen = self.sampler(sampler, steps)
-        problem = getattr(chosen, "check", lambda *_: None)(self.degradation, state)
+        problem = getattr(chosen, "check", needs_state)(self.degradation, state)
         if problem:
             raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
                               "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
@@ -208,12 +214,11 @@ class Pipeline:
         """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
         return None if state and hasattr(self.degradation, "infer") else state
 
-    @property
-    def makes_colour(self) -> bool:
-        """Whether the degradation leaves no colour, so that restoring a grey file gives a coloured one."""
-        if self.config.restorer.channels != 3:
+    def makes_colour(self, like: Tensor) -> bool:
+        """Whether the degradation leaves no colour in images like (1, 3, H, W), so that a grey file becomes coloured."""
+        if like.shape[1] != 3:
             return False
-        colours = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(self.device) * 2 - 1
+        colours = rand(like, generators(0, 1)) * 2 - 1
         x = self.degradation.degrade(colours, expand(1.0, colours), self.degradation.draw(colours, generators(0, 1)))
         return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
@@ -253,6 +258,11 @@ class Pipeline:
         return (
             from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)
         ).pixels
+
+
+def needs_state(degradation: AnyDegradation, state: State | None) -> str | None:
+    """What is asked of samplers that have no `check` of their own."""
+    return "the degradation's random state is not known" if state is None else None
 
 
 def usable(device: str | torch.device) -> torch.device:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rethaw.api import Cond, Context, Prediction, Restore, RethawError
 from rethaw.config.model import Config
 from rethaw.engine.tiles import tiled
-from rethaw.ops import rand
+from rethaw.ops import rand, seeded
 from rethaw.registry import Registry
 
 
@@ -37,8 +37,7 @@ def build_restorer(config: Config, registry: Registry, conditioners: Conditioner
     refused = sorted(set(context.cond) - set(accepts))
     if refused:
         raise RethawError(f"{config.backbone.use} does not take the condition {', '.join(refused)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(torch.device("cuda" if torch.cuda.is_available() else "cpu"), config.seed):
         network = registry.build("backbone", config.backbone.use, config.backbone.params, context)
     return Restorer(network, config.restorer.prediction)
 

@@ -50,7 +50,7 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
     corners = list(itertools.product(starts(height, size[0], overlap), starts(width, size[1], overlap)))
     window = torch.outer(ramp(size[0], overlap, x), ramp(size[1], overlap, x))
     total, weight = torch.zeros_like(x), x.new_zeros(height, width)
-    for some in batched(corners):
+    for some in batched(corners, max(1, TILES_AT_ONCE // len(x))):
         cut = torch.cat([crop(x, corner, size) for corner in some])
         times = len(some)
         part = {k: torch.cat([crop(v, c, size) for c in some]) if v.dim() == 4 else v.repeat(times, *(1,) * (v.dim() - 1))
@@ -63,9 +63,9 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
     return total / weight
 
 
-def batched(corners: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+def batched(corners: list[tuple[int, int]], count: int) -> list[list[tuple[int, int]]]:
     """Corners in groups that one network call takes."""
-    return [corners[i : i + TILES_AT_ONCE] for i in range(0, len(corners), TILES_AT_ONCE)]
+    return [corners[i : i + count] for i in range(0, len(corners), count)]
 
 
 def crop(x: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:

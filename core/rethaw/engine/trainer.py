@@ -20,14 +20,16 @@ from torch.optim.swa_utils import AveragedModel
 from rethaw.api import Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
-from rethaw.engine.degradation import AnyDegradation, probe
+from rethaw.engine.degradation import AnyDegradation, probe, told
 from rethaw.engine.examples import Order, first_images, loader, observe
 from rethaw.engine.preview import draw_progress
 from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible
 from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
+from rethaw.engine.tiles import tiled
 from rethaw.files import sweep
-from rethaw.ops import expand, mix_seed, rand
+from rethaw.ops import expand, mix_seed, rand, seeded
+from rethaw.registry import ComponentError
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
@@ -49,17 +51,19 @@ class Trainer:
         AcceleratorState._reset_state()  # another pipeline in this process may have used another precision
         train = pipeline.config.train
         precision = {"fp32": "no"}.get(train.precision, train.precision)
-        if device.type == "cuda":
+        if device.index is not None and device.type == "cuda":
             torch.cuda.set_device(device)
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        pipeline.device = self.accelerator.device  # each process of several has its own
         if precision == "fp16" and self.accelerator.device.type == "cpu":
             raise RethawError("train.precision: fp16 needs a GPU", "Use fp32 or bf16 on a CPU.")
         optimizer = torch.optim.AdamW(
             restorer.parameters(), lr=train.lr, betas=(0.9, 0.99), weight_decay=train.weight_decay, fused=True
         )
-        self.restorer = restorer
-        self.model, self.optimizer = self.accelerator.prepare(restorer, optimizer)
+        self.restorer = restorer.to(self.accelerator.device)
+        # averaged before accelerate wraps the forward pass, so that it is the network as it will be loaded
         self.ema = AveragedModel(restorer, multi_avg_fn=self._average) if train.ema else None
+        self.model, self.optimizer = self.accelerator.prepare(restorer, optimizer)
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
         """EMA whose decay rises from 0, so that the random first weights are forgotten soon."""
@@ -131,7 +135,10 @@ class Trainer:
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
         cond = self.pipeline.conditioners.encode(batch, x0, rngs, drop=True)
-        with self.accelerator.autocast():
+        with (
+            self.accelerator.autocast(),
+            seeded(x0.device, mix_seed(self.config.seed, "network", batch["position"][0])),
+        ):
             x0_hat = self.model(x_t, t, cond)
         return LOSSES[self.config.train.loss](x0_hat.float(), x0)
 
@@ -166,6 +173,10 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint, the weights to use, the loss curve and a preview."""
+        self.read_loss()  # a broken training must not replace the last good checkpoint
+        if not all(bool(torch.isfinite(p).all()) for p in self.restorer.parameters()):
+            self.loss = math.nan
+            self.read_loss()
         if not self.is_main:
             return
         scaler = self.accelerator.scaler
@@ -229,3 +240,18 @@ def preflight(config: Config, data: Dataset, degradation: AnyDegradation) -> tup
     like = next(first_images(data, config.seed, config.restorer.channels, 2))
     probe(degradation, like)
     return tuple(like.shape[1:])
+
+
+@torch.no_grad()
+def rehearse(pipeline: Pipeline, restorer: Restorer) -> None:
+    """Calls a new network once, and refuses one that does not give images of the shape that it got."""
+    x = torch.zeros(2, *pipeline.image_shape)
+    name = pipeline.config.backbone.use
+    try:
+        out = tiled(restorer, x, torch.tensor([0.5, 1.0]), pipeline.conditioners.null(x), 0)
+    except Exception as error:
+        raise ComponentError(
+            f"{name} raised {type(error).__name__} on images of shape {tuple(x.shape)}: {error}"
+        ) from error
+    if not isinstance(out, Tensor) or out.shape != x.shape:
+        raise ComponentError(f"{name} does not keep its contract: it gave {told(out)} for {told(x)}")

@@ -47,7 +47,7 @@ class Ssim(_Mean):
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
         side = min(WINDOW, *((n - 1) | 1 if n % 2 else n - 1 for n in clean.shape[-2:]))
         values = structural_similarity_index_measure(
-            restored, clean, data_range=1.0, reduction="none", gaussian_kernel=True,
+            restored, clean, data_range=1.0, reduction="none", gaussian_kernel=side >= WINDOW,
             sigma=1.5, kernel_size=max(side, 1),
         )  # fmt: skip
         assert isinstance(values, Tensor)

@@ -40,6 +40,9 @@ class Direct:
     def __init__(self, params: DirectParams) -> None:
         self.params = params
 
+    def check(self, degradation: Degradation, state: State | None) -> str | None:
+        return None
+
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
         return torch.tensor([start, 0.0], dtype=torch.float64)
 
