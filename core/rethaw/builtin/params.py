@@ -205,7 +205,7 @@ class UNet:
     blocks: residual blocks a level, on each side of the U.
     attention: levels (0 is the finest) with self-attention after their blocks.
     dropout: in the residual blocks.
-    patch: pixels folded into channels before the first level; 2 is four times faster than 1.
+    patch: side of the square of pixels folded into channels before the first level; a larger one computes less.
     bands: finer and finer bands of x_t, amplified, that the first layer is shown beside x_t.
     """
 

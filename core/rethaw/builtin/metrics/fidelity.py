@@ -45,7 +45,7 @@ class Ssim(_Mean):
     """Structural similarity, the mean over images; images below 11 pixels use a smaller window."""
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
-        side = min(WINDOW, *((n - 1) | 1 if n % 2 else n - 1 for n in clean.shape[-2:]))
+        side = min(WINDOW, *(n - 1 + n % 2 for n in clean.shape[-2:]))
         values = structural_similarity_index_measure(
             restored, clean, data_range=1.0, reduction="none", gaussian_kernel=side >= WINDOW,
             sigma=1.5, kernel_size=max(side, 1),
