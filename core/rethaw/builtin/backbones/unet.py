@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from rethaw.api import Context
-    from rethaw.builtin.params import UNet as UNetParams
+    from rethaw.builtin.backbones.params import UNet as UNetParams
 
 BAND_WINDOW = 5  # px, of the mean that a band is the difference from
 BAND_GAIN = 4.0
@@ -146,7 +146,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.decoder = nn.ModuleList(stage(level) for level in levels[:-1])
         self.head = zeroed(nn.Conv2d(widths[0], context.out_channels * area, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """x_t (B, Cin, H, W), t (B,) in [0, 1], vector (B, D) and image (B, C, H, W) → (B, Cout, H, W)."""

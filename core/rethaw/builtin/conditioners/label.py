@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rethaw.api import Cond, Dataset, RethawError, Rng
-from rethaw.builtin.params import Label as Params
+from rethaw.builtin.conditioners.params import Label as Params
 
 
 class Label:

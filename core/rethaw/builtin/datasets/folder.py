@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Item, RethawError
-from rethaw.builtin.params import Folder as Params
+from rethaw.builtin.datasets.params import Folder as Params
 from rethaw.ops import find_images, read_image
 
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Item, RethawError
-from rethaw.builtin.params import Photos as Params
+from rethaw.builtin.datasets.params import Photos as Params
 from rethaw.ops import read_image
 
 TRAINING = ("coffee.png", "rocket.jpg", "motorcycle_left.png", "motorcycle_right.png")

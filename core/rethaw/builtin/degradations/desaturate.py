@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Rng, State
-from rethaw.builtin.params import Desaturate as Params
+from rethaw.builtin.degradations.params import Desaturate as Params
 from rethaw.ops import Constant, per_image
 
 WEIGHTS = {"mean": (1 / 3, 1 / 3, 1 / 3), "luma": (0.299, 0.587, 0.114)}

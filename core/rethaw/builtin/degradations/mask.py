@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
-from rethaw.builtin.params import Mask as Params
+from rethaw.builtin.degradations.params import Mask as Params
 from rethaw.ops import Constant, per_image, rand, read_image
 
 

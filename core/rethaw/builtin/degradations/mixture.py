@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Rng, State
-from rethaw.builtin.params import Mixture as Params
+from rethaw.builtin.degradations.params import Mixture as Params
 from rethaw.ops import Constant, per_image, rand
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Rng, State
-from rethaw.builtin.params import GaussianNoise as Params
+from rethaw.builtin.degradations.params import GaussianNoise as Params
 from rethaw.ops import Constant, per_image, randn
 
 COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
-from rethaw.builtin.params import Fade as FadeParams
-from rethaw.builtin.params import Identity as IdentityParams
+from rethaw.builtin.degradations.params import Fade as FadeParams
+from rethaw.builtin.degradations.params import Identity as IdentityParams
 from rethaw.ops import Constant, per_image, rand
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Rng
-from rethaw.builtin.params import GaussianMixture as Params
+from rethaw.builtin.priors.params import GaussianMixture as Params
 from rethaw.ops import rand, randn
 
 ROUNDS = 100  # of expectation-maximisation

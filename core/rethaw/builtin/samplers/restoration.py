@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
-from rethaw.builtin.params import Cold as ColdParams
-from rethaw.builtin.params import Direct as DirectParams
-from rethaw.builtin.params import Naive as NaiveParams
+from rethaw.builtin.samplers.params import Cold as ColdParams
+from rethaw.builtin.samplers.params import Direct as DirectParams
+from rethaw.builtin.samplers.params import Naive as NaiveParams
 from rethaw.ops import expand, severity_pairs
 
 

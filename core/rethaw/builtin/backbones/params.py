@@ -1,0 +1,38 @@
+"""The parameters and specs of the built-in backbones; neither needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le, MinLen
+
+from rethaw.api import Spec, backbone
+
+AT = "rethaw.builtin.backbones"
+
+
+@dataclass(frozen=True)
+class UNet:
+    """A compact U-Net: residual blocks with scale-shift severity embedding, added skips, channels last.
+
+    width: channels at the finest level.
+    multipliers: of the width, one for each level; each level halves height and width.
+    blocks: residual blocks a level, on each side of the U.
+    attention: levels (0 is the finest) with self-attention after their blocks.
+    dropout: in the residual blocks.
+    patch: side of the square of pixels folded into channels before the first level; a larger one computes less.
+    bands: finer and finer bands of x_t, amplified, that the first layer is shown beside x_t.
+    """
+
+    width: Annotated[int, Ge(4)] = 32
+    multipliers: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2)
+    blocks: Annotated[int, Ge(1)] = 2
+    attention: tuple[Annotated[int, Ge(0)], ...] = ()
+    dropout: Annotated[float, Ge(0), Le(1)] = 0.0
+    patch: Annotated[int, Ge(1), Le(8)] = 2
+    bands: Annotated[int, Ge(0), Le(8)] = 3
+
+
+SPECS: list[Spec] = [backbone("unet", UNet, target=f"{AT}.unet:UNet", accepts=("vector", "image"),
+                 summary="A compact U-Net with scale-shift severity embedding.")]  # fmt: skip

@@ -1,0 +1,51 @@
+"""The parameters and specs of the built-in datasets; neither needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from rethaw.api import Spec, dataset
+
+AT = "rethaw.builtin.datasets"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images below a folder; the names of sub-folders are their labels.
+
+    path: the folder; it is searched to any depth.
+    size: side of the square that is cut out of each image, in pixels.
+    crop: resize scales the shorter side to `size` first; random cuts from the image as it is.
+    flip: mirrors half of the images.
+    channels: 3 for colour, 1 for grey.
+    """
+
+    path: Path
+    size: Annotated[int, Ge(1)] = 64
+    crop: Literal["resize", "random"] = "resize"
+    flip: bool = True
+    channels: Literal[1, 3] = 3
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Random crops of the photographs that come with scikit-image; `astronaut` and `chelsea` are held out.
+
+    size: side of the square crops, in pixels.
+    scale: the photographs are shrunk by a random factor between this and 1 before cropping.
+    turn: mirrors the crops and turns them by quarters.
+    """
+
+    size: Annotated[int, Ge(8), Le(256)] = 64
+    scale: Annotated[float, Gt(0), Le(1)] = 0.5
+    turn: bool = True
+
+
+SPECS: list[Spec] = [
+    dataset("folder", Folder, target=f"{AT}.folder:Folder", summary="The images below a folder."),
+    dataset("photos", Photos, target=f"{AT}.photos:Photos", summary="Crops of scikit-image's photographs."),
+]

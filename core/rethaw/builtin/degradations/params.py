@@ -1,0 +1,114 @@
+"""The parameters and specs of the built-in degradations; neither needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from rethaw.api import Spec, degradation
+
+AT = "rethaw.builtin.degradations"
+Unit = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Gaussian noise, α x0 + σ z with z ~ N(0, I).
+
+    process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE) or flow (α = 1 - u,
+        σ = u: rectified flow).
+    alpha_bar: α² of vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels).
+    levels: with it, α² of vp is the published discrete table of that length, exactly.
+    sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
+    sigma_max: of ve, at full strength.
+    """
+
+    process: Literal["vp", "ve", "flow"] = "vp"
+    alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    levels: Annotated[int, Ge(1)] | None = None
+    sigma_min: Annotated[float, Gt(0)] = 0.02
+    sigma_max: Annotated[float, Gt(0)] = 100.0
+
+    def __post_init__(self) -> None:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Changes nothing: a place-holder, and a control in experiments."""
+
+
+@dataclass(frozen=True)
+class Fade:
+    """Fades to one colour: (1 - u)·x0 + u·colour.
+
+    colour: of each channel in [-1, 1]; without it, each image has a random colour, the state "colour".
+    spread: random colours are uniform in [-spread, spread].
+    """
+
+    colour: tuple[Annotated[float, Ge(-1), Le(1)], ...] | None = None
+    spread: Annotated[float, Gt(0), Le(1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Hides a part of each image: x0·(1 - u·m) on [0, 1], with m the state "mask", 1 where hidden.
+
+    shape: bump (a Gaussian bump at a random place), box (a square at a random place), half (a random half), strokes
+        (free-form lines) or file (the image at `path`, white where hidden; then nothing is random).
+    size: width of the bump, side of the box or length of a stroke, as a part of the image's shorter side.
+    strokes: how many lines a free-form mask has.
+    path: the mask file of shape file, as large as the images.
+    """
+
+    shape: Literal["bump", "box", "half", "strokes", "file"] = "box"
+    size: Annotated[float, Gt(0), Le(1)] = 0.4
+    strokes: Annotated[int, Ge(1), Le(64)] = 8
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.shape == "file") != (self.path is not None):
+            raise ValueError("shape: file and path go together")
+
+
+@dataclass(frozen=True)
+class Desaturate:
+    """Fades colours towards grey: (1 - u·amount)·x0 + u·amount·grey.
+
+    amount: of the colour that is gone at full strength.
+    weights: grey is the mean of the channels, or luma (Rec. 601).
+    """
+
+    amount: Unit = 1.0
+    weights: Literal["mean", "luma"] = "mean"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Degrades each image by one of several degradations, drawn at random.
+
+    of: the members, a list of degradations.
+    weights: how often each is drawn; by default all alike.
+    """
+
+    of: tuple[Any, ...] = ()
+    weights: tuple[Annotated[float, Gt(0)], ...] | None = None
+
+
+SPECS: list[Spec] = [
+    degradation("gaussian_noise", GaussianNoise, target=f"{AT}.noise:GaussianNoise", linear=True,
+                gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
+    degradation("identity", Identity, target=f"{AT}.simple:Identity", linear=True,
+                summary="Changes nothing."),
+    degradation("fade", Fade, target=f"{AT}.simple:Fade", linear=True, summary="Fades to one colour."),
+    degradation("mask", Mask, target=f"{AT}.mask:Mask", linear=True, range=(0.0, 1.0),
+                summary="Hides a bump, a box, a half or free-form strokes of each image."),
+    degradation("desaturate", Desaturate, target=f"{AT}.desaturate:Desaturate", linear=True,
+                channels=3, summary="Fades colours towards grey."),
+    degradation("mixture", Mixture, target=f"{AT}.mixture:Mixture",
+                summary="One of several degradations, drawn for each image."),
+]  # fmt: skip
