@@ -14,7 +14,7 @@ import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
 from rethaw.engine.degradation import build_degradation
-from rethaw.engine.restorer import bind, build_restorer
+from rethaw.engine.restorer import bind
 from rethaw.engine.tiles import tiled
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
@@ -141,14 +141,14 @@ guidance: {scale: 2.5}
 restorer: {clip: false}
 """
     pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
-    pipeline.restorer = build_restorer(pipeline.config, pipeline.registry, pipeline.conditioners).double()
+    pipeline.restorer = pipeline.new_restorer().double()
     for parameter in pipeline.restorer.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     x, t = images(2, height=16, width=16), torch.tensor([0.4, 0.8], dtype=torch.float64)
     cond = pipeline.conditioners.encode({"label": ["cat", "dog"]}, x)
     null = pipeline.conditioners.null(x)
     with torch.no_grad():
-        guided = bind(pipeline.restorer, pipeline.config, cond, null)(x, t).x0
+        guided = bind(pipeline.restorer, pipeline.parameterization, pipeline.config, cond, null)(x, t).x0
         yes, no = pipeline.restorer(x, t, cond), pipeline.restorer(x, t, null)
     assert (yes - no).abs().max() > 1e-3
     assert (guided - (no + 2.5 * (yes - no))).abs().max() < 1e-10

@@ -196,8 +196,8 @@ class Sampler(Protocol):
     """Walks severities t_N > … > t_0 = 0 from x at t_N to an image.
 
     `state` is None where an image comes already degraded and nobody knows its ξ: the sampler infers it, or does
-    without. A sampler that cannot work with every degradation and state also has `check(degradation, state) -> str | None`:
-    what is missing, in words, asked before the first network call.
+    without. A sampler that cannot work with every degradation and state also has
+    `check(degradation, state, observation) -> str | None`: what is missing, in words, asked before the first network call.
     """
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:

@@ -35,7 +35,7 @@ def engine(use: str, x: Tensor) -> Callable[[], Tensor]:
     """The whole of rethaw: pipeline, host, sampler, restorer with clipping."""
     config, registry = load_text(f"degradation: {{use: {use}}}\nsampler: {{use: core.cold, steps: {STEPS}}}")
     pipeline = rethaw.Pipeline(config, registry, device="cpu")
-    pipeline.restorer = Restorer(Trivial(), "x0")
+    pipeline.restorer = Restorer(Trivial())
     rng = torch.Generator().manual_seed(0)
     return lambda: last(pipeline.trajectory(x, generator=rng)).x
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rethaw.api import Cond, RethawError, Rng, Sampler, State, Step
+from rethaw.api import Cond, Observation, RethawError, Rng, Sampler, State, Step
 from rethaw.config import load_config
 from rethaw.config.compose import marked
 from rethaw.config.load import Findings
@@ -19,6 +19,7 @@ from rethaw.config.model import Component, Config
 from rethaw.config.yaml import ConfigError, Mark
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
 from rethaw.engine.examples import observe
+from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
@@ -42,6 +43,7 @@ class Pipeline:
         self.config, self.registry = config, registry
         self.device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.degradation: AnyDegradation = build_degradation(config, registry)
+        self.parameterization = Parameterization(config.restorer, self.degradation)
         self.conditioners = Conditioners(config, registry)
         self.restorer: Restorer | None = None
         self.fitted: dict[str, Tensor] = {}
@@ -66,7 +68,7 @@ class Pipeline:
         tensors = load_tensors(folder / MODEL)
         pipeline.fitted = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
         weights = {k.removeprefix("restorer."): v for k, v in tensors.items() if k.startswith("restorer.")}
-        pipeline.restorer = build_restorer(pipeline.config, pipeline.registry, pipeline.conditioners)
+        pipeline.restorer = pipeline.new_restorer()
         try:
             pipeline.restorer.load_state_dict(weights)
         except RuntimeError as error:
@@ -93,7 +95,7 @@ class Pipeline:
         folder = Path(folder)
         data = self.data = self._prepare_data()
         self.image_shape = preflight(self.config, data, self.degradation)
-        restorer = build_restorer(self.config, self.registry, self.conditioners)
+        restorer = self.new_restorer()
         rehearse(self, restorer)
         if self.config.prior and not hasattr(self.degradation, "prior"):
             prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
@@ -123,6 +125,10 @@ class Pipeline:
         self.conditioners = Conditioners(self.config, self.registry)
         return data
 
+    def new_restorer(self) -> Restorer:
+        """An untrained restorer."""
+        return build_restorer(self.config, self.registry, self.conditioners, self.parameterization.out_channels)
+
     def save_weights(self, folder: Path, restorer: Restorer) -> None:
         """Writes model.safetensors: a restorer's weights and the fitted prior."""
         weights = {f"restorer.{key}": value for key, value in restorer.state_dict().items()}
@@ -150,11 +156,12 @@ class Pipeline:
     def trajectory(
         self, x: Tensor, severity: float = 1.0, *, state: State | None = None, sampler: str | None = None,
         steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,
+        observation: Observation | None = None,
     ) -> Iterator[Step]:  # fmt: skip
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
         state: ξ where it is known; None where nobody knows it ({} is drawn where nothing is random). cond: values by
-        field, one an image. generator: of samplers that draw. Raises RethawError before the first network call where
+        field, one an image. generator: of samplers that draw. observation: a measurement, for samplers that keep to one. Raises RethawError before the first network call where
         the sampler cannot work with the degradation.
         """
         if not 0 < severity <= 1:
@@ -164,13 +171,14 @@ class Pipeline:
         if state is None and not self.degradation.draw(x[:1], generators(0, 1)):
             state = {}
         chosen = self.sampler(sampler, steps)
-        problem = getattr(chosen, "check", needs_state)(self.degradation, state)
+        problem = getattr(chosen, "check", needs_state)(self.degradation, state, observation)
         if problem:
             raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
                               "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
-        restore = bind(self._trained(), self.config, *self._condition(cond, x))
+        restore = bind(self._trained(), self.parameterization, self.config, *self._condition(cond, x))
         severities = severity_rows(chosen.severities(self.degradation, severity), x)
-        yield from chosen.trajectory(restore, x, severities, along(self.degradation, severities), state, rng)
+        degradation = along(self.degradation, severities)
+        yield from chosen.trajectory(restore, x, severities, degradation, state, rng, observation)
 
     def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
         """The condition of each image and the null one; without values, the null one twice."""
@@ -260,7 +268,7 @@ class Pipeline:
         ).pixels
 
 
-def needs_state(degradation: AnyDegradation, state: State | None) -> str | None:
+def needs_state(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
     """What is asked of samplers that have no `check` of their own."""
     return "the degradation's random state is not known" if state is None else None
 

@@ -13,7 +13,7 @@ from rethaw.engine.examples import Order, observe
 from rethaw.engine.progress import read_log
 from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import LOG
-from rethaw.ops import expand, generators
+from rethaw.ops import generators
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
@@ -36,7 +36,8 @@ def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: i
     x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
     cond = pipeline.conditioners.encode({f: [item.get(f) for item in items] for f in items[0]}, x0, rngs)
     training = restorer.training
-    restored = restorer.eval()(observe(x_t, config.observation, rngs), expand(t, x0), cond)
+    seen, reading = observe(x_t, config.observation, rngs), pipeline.parameterization
+    restored = reading.read(restorer.eval()(*reading.inputs(seen, t), cond), seen, t).x0
     restorer.train(training)
     labels = ["clean", "degraded", f"restored, step {step}"]
     sheet = pictures.grid([list(x0), list(x_t), list(restored)], labels, [f"t = {v:.2f}" for v in t.tolist()])

@@ -1,4 +1,4 @@
-"""The restorer R(x_t, t, c) → x̂0: backbone, prediction type and conditioners, always read as the clean image."""
+"""The restorer R(x_t, t, c) → x̂0: backbone, parameterization and conditioners, always read as the clean image."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 
 from rethaw.api import Cond, Context, Prediction, Restore, RethawError
 from rethaw.config.model import Config
+from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.tiles import tiled
 from rethaw.ops import rand, seeded
 from rethaw.registry import Registry
 
 
 class Restorer(nn.Module):
-    """A backbone whose output is read as an estimate of x0."""
+    """A backbone and what the host needs to know of it."""
 
-    def __init__(self, backbone: nn.Module, prediction: str) -> None:
+    def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.prediction = backbone, prediction
+        self.backbone = backbone
         self.multiple = int(getattr(backbone, "multiple", 1))
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x_t (B, C, H, W), t (B,) → x̂0 (B, C, H, W)."""
+        """x_t (B, C, H, W), t (B,) → the bare output, which a `Parameterization` reads."""
         out: Tensor = self.backbone(x_t, t, cond)
-        return x_t + out if self.prediction == "residual" else out
+        return out
 
 
-def build_restorer(config: Config, registry: Registry, conditioners: Conditioners) -> Restorer:
+def build_restorer(config: Config, registry: Registry, conditioners: Conditioners, out_channels: int) -> Restorer:
     """The restorer of a pipeline, freshly initialised from its seed, leaving the global random state alone."""
-    channels = config.restorer.channels
-    context = Context(channels, channels, conditioners.widths)
+    context = Context(config.restorer.channels, out_channels, conditioners.widths)
     accepts = registry.find("backbone", config.backbone.use)[1].traits["accepts"]
     refused = sorted(set(context.cond) - set(accepts))
     if refused:
         raise RethawError(f"{config.backbone.use} does not take the condition {', '.join(refused)}")
     with seeded(torch.device("cuda" if torch.cuda.is_available() else "cpu"), config.seed):
         network = registry.build("backbone", config.backbone.use, config.backbone.params, context)
-    return Restorer(network, config.restorer.prediction)
+    return Restorer(network)
 
 
 class Conditioners:
@@ -84,22 +84,25 @@ def select(keep: Tensor, yes: Cond, no: Cond) -> Cond:
     return {key: torch.where(keep.view(-1, *(1,) * (yes[key].dim() - 1)), yes[key], no[key]) for key in yes}
 
 
-def bind(restorer: Restorer, config: Config, cond: Cond, null: Cond) -> Restore:
+def bind(restorer: Restorer, reading: Parameterization, config: Config, cond: Cond, null: Cond) -> Restore:
     """The `restore(x, t)` that samplers call: condition and guidance inside, any size, in tiles where it is large."""
     scale = config.guidance.scale if config.guidance and cond else 1.0
     if scale != 1.0:
         cond = {key: torch.cat([value, null[key]]) for key, value in cond.items()}
     weights = next(restorer.parameters(), None)
 
-    def restore(x: Tensor, t: Tensor) -> Prediction:
+    def call(x: Tensor, t: Tensor) -> Prediction:
+        seen, when = reading.inputs(x, t)
         dtype = x.dtype if weights is None else weights.dtype
-        x_in, t_in = x.to(dtype), t.to(dtype)
+        out = tiled(restorer, seen.to(dtype), when.to(dtype), cond, config.restorer.tile)
+        return reading.read(out.to(x.dtype), x, t)
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
         if scale != 1.0:
-            both = tiled(restorer, x_in.repeat(2, 1, 1, 1), t_in.repeat(2), cond, config.restorer.tile)
-            with_cond, without = both.chunk(2)
-            x0 = without + scale * (with_cond - without)
+            with_cond, without = call(x.repeat(2, 1, 1, 1), t.repeat(2)).x0.chunk(2)
+            found = Prediction(without + scale * (with_cond - without))
         else:
-            x0 = tiled(restorer, x_in, t_in, cond, config.restorer.tile)
-        return Prediction((x0.clamp(-1, 1) if config.restorer.clip else x0).to(x.dtype))
+            found = call(x, t)
+        return found._replace(x0=found.x0.clamp(-1, 1)) if config.restorer.clip else found
 
     return restore

@@ -49,7 +49,8 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
     size = (min(tile, height), min(tile, width))
     corners = list(itertools.product(starts(height, size[0], overlap), starts(width, size[1], overlap)))
     window = torch.outer(ramp(size[0], overlap, x), ramp(size[1], overlap, x))
-    total, weight = torch.zeros_like(x), x.new_zeros(height, width)
+    total: Tensor | None = None
+    weight = x.new_zeros(height, width)
     for some in batched(corners, max(1, TILES_AT_ONCE // len(x))):
         cut = torch.cat([crop(x, corner, size) for corner in some])
         times = len(some)
@@ -58,8 +59,10 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
         restored = padded(network, cut, t.repeat(times), part).chunk(times)
         for (top, left), piece in zip(some, restored, strict=True):
             here = (..., slice(top, top + size[0]), slice(left, left + size[1]))
+            total = x.new_zeros(*piece.shape[:2], height, width) if total is None else total
             total[here] += piece * window
             weight[here] += window
+    assert total is not None
     return total / weight
 
 

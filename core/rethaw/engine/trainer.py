@@ -139,8 +139,9 @@ class Trainer:
             self.accelerator.autocast(),
             seeded(x0.device, mix_seed(self.config.seed, "network", batch["position"][0])),
         ):
-            x0_hat = self.model(x_t, t, cond)
-        return LOSSES[self.config.train.loss](x0_hat.float(), x0)
+            out = self.model(*self.pipeline.parameterization.inputs(x_t, t), cond)
+        x0_hat = self.pipeline.parameterization.read(out.float(), x_t, t).x0
+        return LOSSES[self.config.train.loss](x0_hat, x0)
 
     def lr(self) -> float:
         """The learning rate of the next step, a function of the step alone."""
@@ -244,7 +245,7 @@ def preflight(config: Config, data: Dataset, degradation: AnyDegradation) -> tup
 
 @torch.no_grad()
 def rehearse(pipeline: Pipeline, restorer: Restorer) -> None:
-    """Calls a new network once, and refuses one that does not give images of the shape that it got."""
+    """Calls a new network once, and refuses one that does not give images of the size that it got."""
     x = torch.zeros(2, *pipeline.image_shape)
     name = pipeline.config.backbone.use
     try:
@@ -253,5 +254,6 @@ def rehearse(pipeline: Pipeline, restorer: Restorer) -> None:
         raise ComponentError(
             f"{name} raised {type(error).__name__} on images of shape {tuple(x.shape)}: {error}"
         ) from error
-    if not isinstance(out, Tensor) or out.shape != x.shape:
-        raise ComponentError(f"{name} does not keep its contract: it gave {told(out)} for {told(x)}")
+    wanted = (2, pipeline.parameterization.out_channels, *x.shape[2:])
+    if not isinstance(out, Tensor) or out.shape != wanted:
+        raise ComponentError(f"{name} does not keep its contract: it gave {told(out)} for {told(x)}, not {wanted}")

@@ -40,7 +40,9 @@ class Direct:
     def __init__(self, params: DirectParams) -> None:
         self.params = params
 
-    def check(self, degradation: Degradation, state: State | None) -> str | None:
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
         return None
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
@@ -62,7 +64,9 @@ class Naive:
     def __init__(self, params: NaiveParams) -> None:
         self.params = params
 
-    def check(self, degradation: Degradation, state: State | None) -> str | None:
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
         return unknown_state(degradation, state)
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
@@ -91,7 +95,9 @@ class Cold:
         self.params = params
         self.inferred = params.state == "inferred"
 
-    def check(self, degradation: Degradation, state: State | None) -> str | None:
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
         return unknown_state(degradation, None if self.inferred else state)
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
