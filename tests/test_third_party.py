@@ -15,7 +15,8 @@ import pytest
 from tests.conftest import Ran, refused
 from tests.helpers import env, photos
 
-PLUGIN = Path(__file__).parent / "third_party" / "rethaw-tint"
+THIRD_PARTY = Path(__file__).parent / "third_party"
+PLUGIN = THIRD_PARTY / "rethaw-tint"
 YAML = """\
 version: 1
 data: {use: core.folder, path: photos, size: 16}
@@ -53,11 +54,12 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The plugin is installed from a copy of its sources, which is then gone."""
+    """The plugins are installed from copies of their sources, which are then gone."""
     world = World(tmp_path_factory.mktemp("world"))
-    shutil.copytree(PLUGIN, world.folder / "sources")
-    world.pip("install", "--no-build-isolation", "--no-deps", "--no-index", world.folder / "sources")
-    shutil.rmtree(world.folder / "sources")
+    for source in sorted(THIRD_PARTY.iterdir()):
+        shutil.copytree(source, world.folder / "sources")
+        world.pip("install", "--no-build-isolation", "--no-deps", "--no-index", world.folder / "sources")
+        shutil.rmtree(world.folder / "sources")
     photos(world.folder / "photos", 4)
     (world.folder / "tinted.yaml").write_text(YAML)
     return world
@@ -98,6 +100,19 @@ def used(world: World) -> None:
     degraded, restored = (mean_colour(world.folder / "restored" / name) for name in ("0-degraded.png", "0.png"))
     assert degraded == pytest.approx((0.9, 0.2, -0.5), abs=0.02)  # full strength from t = 0.5 on
     assert len(restored) == 3
+
+
+def test_a_third_partys_sampler_and_metric(world: World) -> None:
+    (world.folder / "extra.yaml").write_text(
+        YAML.replace("tint.tint, colour: [0.9, 0.2, -0.5], span: [0.0, 0.5]", "core.desaturate")
+        + "sampler: {use: extra.damped, damping: 0.0}\nmetrics: [{use: core.rmse}, {use: extra.worst}]\n"
+    )
+    ok(world.rethaw("train", "extra.yaml", "--out", "extra"))
+    ok(world.rethaw("evaluate", "extra", "--data", "photos", "-s", "extra.damped", "-s", "core.naive", "--steps", "10",
+                    "--out", "measured"))  # fmt: skip
+    rows = json.loads((world.folder / "measured" / "results.json").read_text())["rows"]
+    assert rows["extra.damped"] == pytest.approx(rows["core.naive"], rel=1e-5)  # undamped, it is naive sampling
+    assert 0 < rows["degraded"]["rmse"] < rows["degraded"]["worst"] <= 1
 
 
 def mean_colour(file: Path) -> tuple[float, ...]:
