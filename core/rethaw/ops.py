@@ -15,13 +15,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from rethaw.api import Rng
+from rethaw.api import Degradation, Rng
 from rethaw.images import find_images, read_image
 
 __all__ = [
     "Constant",
-    "dense_blur", "expand", "find_images", "generators", "mix_seed", "per_image", "rand", "randn", "read_image", "seeded",
-    "separable", "separable_blur", "severity_pairs", "severity_rows",
+    "dense_blur", "expand", "find_images", "generators", "inverse", "mix_seed", "needs_coefficients", "noise_of", "per_image",
+    "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "severity_pairs", "severity_rows",
 ]  # fmt: skip
 
 
@@ -48,6 +48,46 @@ def severity_rows(severities: Tensor, x: Tensor) -> Tensor:
 def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The (t, s) of each step of a walk, (B,) each, from (N+1,) or (N+1, B) severities; moved to the device once."""
     return pairwise(severity_rows(severities, x).unbind(0))
+
+
+# --- degradations D = α x0 + σ z, as samplers and restorers use them -----------------------------------------------
+
+
+def needs_coefficients(degradation: Degradation, *, gaussian: bool = False, smooth: bool = False) -> str | None:
+    """What a degradation lacks of D = α x0 + σ z, in words; None where it has it all. For `check` of samplers.
+
+    gaussian: z must be N(0, I). smooth: α and σ must have derivatives, which levels do not.
+    """
+    if not hasattr(degradation, "coefficients"):
+        return "it has no coefficients: it is not of the form α x0 + σ z"
+    if gaussian and not getattr(degradation, "gaussian", False):
+        return "its z is not Gaussian noise"
+    if smooth and not getattr(degradation, "continuous", True):
+        return "its coefficients move in levels and have no derivative"
+    return None
+
+
+def schedule(degradation: Degradation, severities: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The t (N+1, B) of a walk and its α and σ (N+1, B, 1, 1, 1), these in float64 where the device has it.
+
+    In one pass before the loop: a sampler derives the coefficients of all its steps from them and casts those to the
+    dtype of x. Each t[i] (B,) is to be passed to `restore` as it is: the host knows it again.
+    """
+    t = severity_rows(severities, x)
+    wide = t.dtype if t.device.type == "mps" else torch.float64
+    α, σ = degradation.coefficients(t.flatten().to(wide))  # type: ignore[attr-defined]
+    each = (*t.shape, *(1,) * (x.dim() - 1))
+    return t, α.view(each), σ.view(each)
+
+
+def inverse(x: Tensor) -> Tensor:
+    """1/x of x ≥ 0, and 0 where x is 0."""
+    return torch.where(x > 0, 1 / x.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
+
+
+def noise_of(x: Tensor, x0_hat: Tensor, α: Tensor, σ: Tensor) -> Tensor:
+    """z = (x_t - α x̂0) / σ: the noise that explains x_t; 0 where σ is 0. α, σ: (B, 1, 1, 1)."""
+    return torch.addcmul(x, α, x0_hat, value=-1) * inverse(σ)
 
 
 class Constant:

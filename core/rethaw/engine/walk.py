@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rethaw.api import State
 from rethaw.engine.degradation import AnyDegradation, Composition
+from rethaw.ops import inverse
 
 
 class Walk:
@@ -22,7 +23,7 @@ class Walk:
         self.degradation, self.severities = degradation, severities
         self.key = f"{degradation.members[0].id}.z" if isinstance(degradation, Composition) else "z"
         α, σ = (c.view(*severities.shape, 1, 1, 1) for c in degradation.coefficients(severities.flatten()))
-        rows = zip(severities, α, σ, torch.where(σ > 0, 1 / σ.clamp_min(1e-12), 0.0), strict=True)
+        rows = zip(severities, α, σ, inverse(σ), strict=True)
         self.rows = {t.data_ptr(): coefficients for t, *coefficients in rows}
         if hasattr(degradation, "infer"):
             self.infer = self._infer
@@ -33,6 +34,11 @@ class Walk:
     def row(self, t: Tensor) -> list[Tensor] | None:
         """α, σ and 1/σ at one of the walk's severities, (B, 1, 1, 1) each."""
         return self.rows.get(t.data_ptr()) if t.shape == self.severities.shape[1:] else None
+
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """α and σ, (B,) each."""
+        row = self.row(t)
+        return self.degradation.coefficients(t) if row is None else (row[0].view(-1), row[1].view(-1))
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """D(x0, t, ξ)."""
