@@ -21,7 +21,8 @@ from rethaw.images import find_images, read_image
 __all__ = [
     "Constant",
     "dense_blur", "expand", "find_images", "generators", "inverse", "mix_seed", "needs_coefficients", "noise_of", "per_image",
-    "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "severity_pairs", "severity_rows",
+    "posterior", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "severity_at",
+    "severity_pairs", "severity_rows",
 ]  # fmt: skip
 
 
@@ -88,6 +89,35 @@ def inverse(x: Tensor) -> Tensor:
 def noise_of(x: Tensor, x0_hat: Tensor, α: Tensor, σ: Tensor) -> Tensor:
     """z = (x_t - α x̂0) / σ: the noise that explains x_t; 0 where σ is 0. α, σ: (B, 1, 1, 1)."""
     return torch.addcmul(x, α, x0_hat, value=-1) * inverse(σ)
+
+
+def posterior(α_t: Tensor, σ_t: Tensor, α_s: Tensor, σ_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q(x_s | x_t, x0) = N(a x_t + b x0, β̃) of the Markov chain with these coefficients, s < t: a, b, β̃ and β.
+
+    β = σ_t² - (α_t/α_s)² σ_s² is the variance of q(x_t | x_s). DDPM, eq. 6 and 7, for any α and σ (2107.00630, eq. 25).
+    """
+    ratio = torch.where(α_s > 0, α_t * inverse(α_s), 1.0)
+    β = (σ_t.square() - (ratio * σ_s).square()).clamp_min(0)
+    per_σ2 = inverse(σ_t).square()
+    return ratio * σ_s.square() * per_σ2, α_s * β * per_σ2, σ_s.square() * β * per_σ2, β
+
+
+SPLITS, ROUNDS = 64, 9  # 64⁻⁹ is below the spacing of float64
+
+
+def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
+    """The t in [0, 1] of x_t / α = x0 + σ z, for noise levels σ of any shape: the inverse of σ(t)/α(t), which must not fall.
+
+    By sections into 64 parts, all levels at once. Above the highest level it is 1; in a jump of levels, the place of the jump.
+    """
+    low, width = torch.zeros_like(σ), 1.0
+    parts = torch.arange(1, SPLITS, dtype=σ.dtype, device=σ.device) / SPLITS
+    for _ in range(ROUNDS):
+        t = low.unsqueeze(-1) + width * parts
+        α, σ_t = degradation.coefficients(t.flatten())  # type: ignore[attr-defined]
+        low = low + (σ_t.view_as(t) < σ.unsqueeze(-1) * α.view_as(t)).sum(-1) * (width / SPLITS)
+        width /= SPLITS
+    return (low + width).clamp_max(1)
 
 
 class Constant:

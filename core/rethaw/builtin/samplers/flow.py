@@ -1,0 +1,46 @@
+"""Flow solvers for any D = α x0 + σ z: rectified flow (2209.03003) and flow matching (2210.02747), Euler and Heun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
+from rethaw.builtin.samplers.params import Flow as Params
+from rethaw.builtin.samplers.restoration import last_step
+from rethaw.builtin.samplers.spacing import Spaced
+from rethaw.ops import inverse, schedule
+
+
+class Flow(Spaced):
+    """The probability flow along the degradation's own path, dx = x̂0 dα + ẑ dσ with ẑ = (x - α x̂0) / σ.
+
+    For α = 1 - t, σ = t it is dx/dt = ẑ - x̂0. Over a step dα and dσ are differences, exact where the path is straight,
+    and no derivative is needed; Euler's step then is DDIM's. Heun averages it with the move as seen from its end. The
+    step to σ = 0 is Euler's.
+    """
+
+    params: Params
+    gaussian = False
+
+    def trajectory(
+        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
+        generator: Rng, observation: Observation | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
+        times, α, σ = schedule(degradation, severities, x)
+        dα, dσ = α.diff(dim=0), σ.diff(dim=0)
+        here, ahead = dσ * inverse(σ[:-1]), dσ * inverse(σ[1:])  # dx = (dα - α dσ/σ) x̂0 + dσ/σ x
+        coefficients = (c.to(x.dtype) for c in (here, dα - α[:-1] * here, ahead, dα - α[1:] * ahead))
+        heun, last = self.params.solver == "heun", len(times) - 2
+        for i, (of_x, of_x0, of_next, of_next_x0) in enumerate(zip(*coefficients, strict=True)):
+            x0_hat = restore(x, times[i]).x0
+            yield Step(times[i], x, x0_hat)
+            dx = torch.addcmul(of_x * x, of_x0, x0_hat)
+            if heun and i < last:
+                x_next = x + dx
+                x0_next = restore(x_next, times[i + 1]).x0
+                dx = (dx + torch.addcmul(of_next * x_next, of_next_x0, x0_next)) / 2
+            x = x + dx
+        yield last_step(x)

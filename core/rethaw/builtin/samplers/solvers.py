@@ -1,0 +1,47 @@
+"""Multistep solvers of the probability-flow ODE of any D = α x0 + σ z: DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
+from rethaw.builtin.samplers.restoration import last_step
+from rethaw.builtin.samplers.spacing import Spaced
+from rethaw.ops import inverse, schedule
+
+
+class DPMSolver(Spaced):
+    """DPM-Solver++(2M), Algorithm 2 of 2211.01095: x_s = (σ_s/σ_t) x_t - α_s (e^(-h) - 1) D, h = λ_s - λ_t, λ = log α/σ.
+
+    D = (1 + 1/2r) x̂0 - 1/2r x̂0' extrapolates from the estimate before, r = h'/h. The first step and that to σ = 0 take
+    D = x̂0, which is DDIM.
+    """
+
+    gaussian = False
+
+    def trajectory(
+        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
+        generator: Rng, observation: Observation | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
+        times, α, σ = schedule(degradation, severities, x)
+        ratio = σ[1:] * inverse(σ[:-1])
+        gain = α[1:] - α[:-1] * ratio  # -α_s (e^(-h) - 1)
+        past = gain * extrapolation(α, σ)
+        coefficients = (c.to(x.dtype) for c in (ratio, gain + past, -past))
+        before = x  # its weight is 0 in the first step
+        for t, of_x, of_x0, of_before in zip(times[:-1], *coefficients, strict=True):
+            x0_hat = restore(x, t).x0
+            yield Step(t, x, x0_hat)
+            x = torch.addcmul(torch.addcmul(of_x * x, of_x0, x0_hat), of_before, before)
+            before = x0_hat
+        yield last_step(x)
+
+
+def extrapolation(α: Tensor, σ: Tensor) -> Tensor:
+    """1/2r of each step; 0 in the first one, and where λ is infinite or stands still."""
+    h = (α.log() - σ.log()).diff(dim=0)
+    half = h[1:] / (2 * h[:-1])
+    return torch.cat([torch.zeros_like(h[:1]), torch.where(half.isfinite(), half, 0.0)])

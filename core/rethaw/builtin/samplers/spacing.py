@@ -1,0 +1,57 @@
+"""Where a walk stops: severities for samplers of D = α x0 + σ z, spaced in one of three ways."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Degradation, Observation, State
+from rethaw.ops import needs_coefficients, severity_at
+
+SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # 2206.00364, table 1
+LEAST = 0.1  # of the start's noise level that the last step may begin at, if that is below σ_min
+
+
+def spaced(
+    degradation: Degradation, spacing: str, steps: int, start: float = 1.0,
+    σ_min: float = SIGMA_MIN, σ_max: float = SIGMA_MAX, ρ: float = RHO,
+) -> Tensor:  # fmt: skip
+    """Severities (steps + 1,) in float64, from `start` down to 0.
+
+    uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
+    (DPM-Solver, 2206.00927). The latter two go from σ(start), or σ_max if that is less, to σ_min, and then to 0.
+    """
+    at = torch.tensor([start], dtype=torch.float64)
+    if spacing == "uniform":
+        return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
+    α, σ = degradation.coefficients(at)  # type: ignore[attr-defined]
+    first = min(float(σ / α), σ_max) if float(α) else σ_max
+    last = min(σ_min, LEAST * first)
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    if spacing == "karras":
+        levels = torch.lerp(torch.tensor(first ** (1 / ρ)).to(ramp), torch.tensor(last ** (1 / ρ)).to(ramp), ramp) ** ρ
+    else:
+        levels = torch.exp(math.log(first) + ramp * (math.log(last) - math.log(first)))
+    t = severity_at(degradation, levels)
+    begun = at if float(σ) <= σ_max * float(α) else t[:1]
+    return torch.cat([begun, t[1:], torch.zeros(1, dtype=torch.float64)])
+
+
+class Spaced:
+    """A sampler with parameters `steps` and `spacing`, of degradations with coefficients."""
+
+    gaussian = True
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
+        return needs_coefficients(degradation, gaussian=self.gaussian)
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        return spaced(degradation, self.params.spacing, self.params.steps, start)
