@@ -93,7 +93,11 @@ class RethawError(Exception):
 
 
 class Prediction(NamedTuple):
-    """A restorer's answer R(x_t, t): the estimate of the clean image, (B, C, H, W)."""
+    """A restorer's answer R(x_t, t): the estimate of the clean image, (B, C, H, W).
+
+    log_var: of a restorer that has learned the variance of a step, its place v between log β̃ (0) and log β (1), for each
+    value; the sampler knows the step (2102.09672, eq. 15).
+    """
 
     x0: Tensor
     log_var: Tensor | None = None

@@ -71,7 +71,12 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
         found.add(
             place(tree, "guidance"), "guidance needs training with the null condition, but a conditioner has drop: 0"
         )
-    channels = getattr(values.get("restorer"), "channels", 3)
+    sampler, restorer = values.get("sampler"), values.get("restorer")
+    wants = sampler and getattr(sampler.params, "variance", None) == "learned"
+    if wants and getattr(restorer, "variance", "fixed") == "fixed":
+        found.add(place(tree, "sampler"), "variance: learned of the sampler needs a restorer that learns it",
+                  "Set restorer: {variance: learned} and train.")  # fmt: skip
+    channels = getattr(restorer, "channels", 3)
     for item in leaves(values["degradation"]):
         needed = registry.find("degradation", item.use)[1].traits["channels"]
         if needed not in (None, channels):

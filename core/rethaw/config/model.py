@@ -97,13 +97,18 @@ class Observation:
 class Restorer:
     """How the backbone's output is read as an estimate of the clean image.
 
-    prediction: x0 (the network gives the clean image) or residual (it gives x0 - x_t).
+    prediction: what the network gives: x0 (the clean image) or residual (x0 - x_t); where x_t = α x0 + σ z also eps (z),
+        v (α z - σ x0), score (σ ∇log p), flow (z - x0) or edm (x0 by the preconditioning of 2206.00364).
+    sigma_data: standard deviation of the clean images, for edm.
+    variance: fixed, or learned as a second half of the output's channels, for core.ddpm (2102.09672).
     clip: clips the estimate to [-1, 1] when sampling.
     channels: of the images: 3 for colour, 1 for grey.
     tile: images with a longer side than this are restored in overlapping tiles of this size, in pixels; 0 never tiles.
     """
 
-    prediction: Literal["x0", "residual"] = "x0"
+    prediction: Literal["x0", "residual", "eps", "v", "score", "flow", "edm"] = "x0"
+    sigma_data: Annotated[float, Gt(0)] = 0.5
+    variance: Literal["fixed", "learned"] = "fixed"
     clip: bool = True
     channels: Annotated[int, Ge(1), Le(4)] = 3
     tile: Annotated[int, Ge(0)] = 512
@@ -133,8 +138,13 @@ class Train:
     lr_schedule: constant, or cosine down to 0 at the last step.
     warmup: steps over which the learning rate rises from 0.
     weight_decay: of AdamW.
-    loss: l1 or l2 between the estimate and the clean image.
-    severities: uniform, or heavy (t = √u, u uniform), which trains more where there is more to restore.
+    loss: l1, l2 or huber (smooth l1: quadratic below 0.1), between the network's output and what it should have given.
+    weighting: of the images' losses by severity: uniform, snr, min_snr (2303.09556) or p2 (2204.00227).
+    min_snr: γ of min_snr.
+    vlb: λ of the variational bound that trains a learned variance (2102.09672, eq. 16).
+    severities: uniform; stratified (uniform, the images of a batch spread evenly); heavy (t = √u, u uniform), which trains
+        more where there is more to restore; log_normal (log σ/α is normal: EDM); discrete (the levels of the degradation).
+    log_normal: mean and standard deviation of log σ/α, for log_normal severities (2206.00364, table 1).
     ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
     precision: fp32, bf16 or fp16 (mixed).
     clip_grad: largest norm of the gradient; 0 does not clip.
@@ -149,8 +159,12 @@ class Train:
     lr_schedule: Literal["constant", "cosine"] = "cosine"
     warmup: Annotated[int, Ge(0)] = 100
     weight_decay: Annotated[float, Ge(0)] = 0.0
-    loss: Literal["l1", "l2"] = "l1"
-    severities: Literal["uniform", "heavy"] = "uniform"
+    loss: Literal["l1", "l2", "huber"] = "l1"
+    weighting: Literal["uniform", "snr", "min_snr", "p2"] = "uniform"
+    min_snr: Annotated[float, Gt(0)] = 5.0
+    vlb: Annotated[float, Ge(0)] = 0.001
+    severities: Literal["uniform", "stratified", "heavy", "log_normal", "discrete"] = "uniform"
+    log_normal: tuple[float, Annotated[float, Gt(0)]] = (-1.2, 1.2)
     ema: Annotated[float, Ge(0), Lt(1)] = 0.995
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip_grad: Annotated[float, Ge(0)] = 1.0

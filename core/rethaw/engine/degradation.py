@@ -62,6 +62,7 @@ class Hosted:
 
     def __init__(self, name: str, operator: Any, host: DegradationHost, traits: Mapping[str, Any]) -> None:
         self.name, self.operator, self.id = name, operator, host.id or name.rpartition(".")[2]
+        self.levels = host.levels
         self.linear = bool(getattr(operator, "linear", traits["linear"]))
         self.gaussian = bool(getattr(operator, "gaussian", traits["gaussian"]))
         self.continuous = bool(getattr(operator, "continuous", traits["continuous"])) and host.levels is None
@@ -132,6 +133,7 @@ class Composition:
         self.continuous = all(m.continuous for m in members)
         self.gaussian = len(members) == 1 and members[0].gaussian
         self.t_min = max(m.t_min for m in members)
+        self.levels = max((m.levels for m in members if m.levels), default=None)
         first, last = members[0], members[-1]
         if hasattr(last, "infer"):
             self.infer = self._infer

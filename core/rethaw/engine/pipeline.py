@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rethaw.api import Cond, Observation, RethawError, Rng, Sampler, State, Step
+from rethaw.api import Cond, Observation, Restore, RethawError, Rng, Sampler, State, Step
 from rethaw.config import load_config
 from rethaw.config.compose import marked
 from rethaw.config.load import Findings
@@ -23,10 +23,10 @@ from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
-from rethaw.engine.walk import along
+from rethaw.engine.walk import Walk, along
 from rethaw.files import only_one
 from rethaw.images import from_pil, read_image
-from rethaw.ops import expand, generators, rand, severity_rows
+from rethaw.ops import expand, generators, needs_coefficients, rand, severity_rows
 from rethaw.registry import Registry
 
 Picture = Tensor | Image.Image | str | Path
@@ -175,10 +175,39 @@ class Pipeline:
         if problem:
             raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
                               "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
-        restore = bind(self._trained(), self.parameterization, self.config, *self._condition(cond, x))
         severities = severity_rows(chosen.severities(self.degradation, severity), x)
         degradation = along(self.degradation, severities)
+        restore = self.bound(degradation, x, cond)
         yield from chosen.trajectory(restore, x, severities, degradation, state, rng, observation)
+
+    @torch.no_grad()
+    def encode(
+        self,
+        x0: Tensor,
+        severity: float = 1.0,
+        *,
+        steps: int | None = None,
+        cond: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Tensor:
+        """The x_t that DDIM would walk from to images x0 (B, C, H, W): DDIM inversion (2010.02502, section 4.3).
+
+        Restoring it with core.ddim gives x0 back, the closer the more steps. Raises RethawError where the degradation has
+        no coefficients.
+        """
+        x0, ddim = x0.to(self.device), self.sampler("core.ddim", steps)
+        problem = needs_coefficients(self.degradation)
+        if problem:
+            raise RethawError(f"DDIM inversion cannot encode for {self.degradation.name}: {problem}")
+        severities = severity_rows(ddim.severities(self.degradation, severity).flip(0), x0)
+        degradation = along(self.degradation, severities)
+        return last(ddim.encode(self.bound(degradation, x0, cond), x0, severities, degradation)).x  # type: ignore[attr-defined]
+
+    def bound(
+        self, degradation: AnyDegradation | Walk, x: Tensor, cond: Mapping[str, Sequence[Any]] | None = None
+    ) -> Restore:
+        """The restorer for a walk on images like x, as samplers call it: condition, guidance and prediction type inside."""
+        reading = Parameterization(self.config.restorer, degradation)
+        return bind(self._trained(), reading, self.config, *self._condition(cond, x))
 
     def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
         """The condition of each image and the null one; without values, the null one twice."""

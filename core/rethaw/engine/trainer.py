@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from rethaw.api import Dataset, RethawError
@@ -22,20 +21,19 @@ from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.engine.degradation import AnyDegradation, probe, told
 from rethaw.engine.examples import Order, first_images, loader, observe
+from rethaw.engine.objective import Objective
 from rethaw.engine.preview import draw_progress
 from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible
 from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
 from rethaw.engine.tiles import tiled
 from rethaw.files import sweep
-from rethaw.ops import expand, mix_seed, rand, seeded
+from rethaw.ops import expand, mix_seed, seeded
 from rethaw.registry import ComponentError
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
-SEVERITIES: dict[str, Callable[[Tensor], Tensor]] = {"uniform": lambda u: u, "heavy": torch.sqrt}
 LOG_EVERY = 10
 
 
@@ -50,6 +48,7 @@ class Trainer:
         self._since = 0
         AcceleratorState._reset_state()  # another pipeline in this process may have used another precision
         train = pipeline.config.train
+        self.objective = Objective(train, pipeline.parameterization)
         precision = {"fp32": "no"}.get(train.precision, train.precision)
         if device.index is not None and device.type == "cuda":
             torch.cuda.set_device(device)
@@ -127,11 +126,10 @@ class Trainer:
             self.ema.update_parameters(self.restorer)
 
     def loss_of(self, batch: dict[str, Any]) -> Tensor:
-        """Distance of R(D(x0, t, ξ), t, c) from x0, for severities in [t_min, 1]."""
+        """The loss at D(x0, t, ξ), for severities t in [t_min, 1]."""
         x0: Tensor = batch["image"].to(self.accelerator.device)
         rngs = [torch.Generator().manual_seed(mix_seed(self.config.seed, "degrade", p)) for p in batch["position"]]
-        u = SEVERITIES[self.config.train.severities](rand(x0, rngs, ()))
-        t = self.degradation.t_min + (1 - self.degradation.t_min) * u
+        t = self.objective.severities(x0, batch["position"], rngs)
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
         cond = self.pipeline.conditioners.encode(batch, x0, rngs, drop=True)
@@ -140,8 +138,7 @@ class Trainer:
             seeded(x0.device, mix_seed(self.config.seed, "network", batch["position"][0])),
         ):
             out = self.model(*self.pipeline.parameterization.inputs(x_t, t), cond)
-        x0_hat = self.pipeline.parameterization.read(out.float(), x_t, t).x0
-        return LOSSES[self.config.train.loss](x0_hat, x0)
+        return self.objective(out.float(), x0, x_t, t, state)
 
     def lr(self) -> float:
         """The learning rate of the next step, a function of the step alone."""

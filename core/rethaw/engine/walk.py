@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,31 +10,45 @@ from torch import Tensor
 
 from rethaw.api import State
 from rethaw.engine.degradation import AnyDegradation, Composition
-from rethaw.ops import inverse
+from rethaw.ops import inverse, schedule
+
+
+class Prepared:
+    """Tensors for every severity of a walk (N+1, B), found again by the severity.
+
+    It is recognised by its memory: samplers get views of `severities` (`rethaw.ops.severity_rows`), which live as long
+    as this does.
+    """
+
+    def __init__(self, severities: Tensor, tensors: Iterable[Tensor]) -> None:
+        self.severities = severities
+        rows = zip(severities, *(each.to(severities.dtype) for each in tensors), strict=True)
+        self.rows = {t.data_ptr(): row for t, *row in rows}
+
+    def row(self, t: Tensor) -> list[Tensor] | None:
+        """The tensors at one of the walk's severities (B,); None for any other."""
+        return self.rows.get(t.data_ptr()) if t.shape == self.severities.shape[1:] else None
 
 
 class Walk:
     """The degradation itself, but where D = α x0 + σ z, with α and σ of every step at hand.
 
-    A severity is recognised by its memory: samplers get views of `severities` (`rethaw.ops.severity_pairs`), which
-    lives as long as this does. For any other severity the degradation is asked.
+    For a severity that is not of the walk the degradation is asked.
     """
 
     def __init__(self, degradation: AnyDegradation, severities: Tensor) -> None:
-        self.degradation, self.severities = degradation, severities
-        self.key = f"{degradation.members[0].id}.z" if isinstance(degradation, Composition) else "z"
-        α, σ = (c.view(*severities.shape, 1, 1, 1) for c in degradation.coefficients(severities.flatten()))
-        rows = zip(severities, α, σ, inverse(σ), strict=True)
-        self.rows = {t.data_ptr(): coefficients for t, *coefficients in rows}
+        self.degradation, self.severities, self.key = degradation, severities, z_key(degradation)
+        _, self.α, self.σ = schedule(degradation, severities, severities.new_empty(severities.shape[1], 1, 1, 1))
+        self.row = self.prepare(lambda α, σ: (α, σ, inverse(σ))).row
         if hasattr(degradation, "infer"):
             self.infer = self._infer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.degradation, name)
 
-    def row(self, t: Tensor) -> list[Tensor] | None:
-        """α, σ and 1/σ at one of the walk's severities, (B, 1, 1, 1) each."""
-        return self.rows.get(t.data_ptr()) if t.shape == self.severities.shape[1:] else None
+    def prepare(self, derive: Callable[[Tensor, Tensor], Iterable[Tensor]]) -> Prepared:
+        """What `derive` makes of α and σ, (N+1, B, 1, 1, 1) in float64, at hand for every severity of the walk."""
+        return Prepared(self.severities, derive(self.α, self.σ))
 
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """α and σ, (B,) each."""
@@ -52,6 +67,12 @@ class Walk:
         if row is None:
             return self.degradation.infer(x_t, x0_hat, t, state)  # type: ignore[no-any-return]
         return {self.key: torch.addcmul(x_t, row[0], x0_hat, value=-1) * row[2]}
+
+
+def z_key(degradation: AnyDegradation | Walk) -> str:
+    """The name of z in the state of a degradation α x0 + σ z."""
+    bare = degradation.degradation if isinstance(degradation, Walk) else degradation
+    return f"{bare.members[0].id}.z" if isinstance(bare, Composition) else "z"
 
 
 def along(degradation: AnyDegradation, severities: Tensor) -> AnyDegradation | Walk:
