@@ -83,7 +83,7 @@ def problem(text: str, *overrides: str) -> str:
         (f"{MASK}train: {{lr: .inf}}", "2:13: train.lr: inf is not a finite number"),
         (f"{MASK}train: {{lr: 1e999}}", "2:13: train.lr: inf is not a finite number"),
         (f"{MASK}train: {{ema: 1.0}}", "2:14: train.ema: input should be less than 1, not 1.0"),
-        (f"{MASK}train: {{loss: l3}}", "2:15: train.loss: input should be 'l1' or 'l2', not \"l3\""),
+        (f"{MASK}train: {{loss: l3}}", "2:15: train.loss: input should be 'l1', 'l2' or 'huber', not \"l3\""),
         (f"{MASK}restorer: {{clip: 1}}", "2:18: restorer.clip: input should be a valid boolean, not 1"),
         (f"{MASK}restorer: {{clip: yes}}", '2:18: restorer.clip: input should be a valid boolean, not "yes"'),
         (f"{MASK}restorer: {{tile: 3}}", "2:18: restorer: tile is 0 or at least 64 pixels"),

@@ -55,7 +55,7 @@ class EDM(Spaced):
                 d = (d + (x_next - x0_next) / σ[i + 1]) / 2
                 x_next = torch.addcmul(x, dσ, d)
             x = x_next
-        yield last_step(x.to(dtype))
+        yield last_step((α[-1] * x).to(dtype))
 
     def churned(self, degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Severity, α and σ of each step after its noise was added: t̂, α̂ and σ̂."""

@@ -1,0 +1,172 @@
+"""DDPM, DDIM, EDM, DPM-Solver++ and flow: published sums, diffusers step by step, and worlds whose answer is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rethaw
+from rethaw.api import Prediction, RethawError
+from rethaw.ops import expand, generators, severity_at
+from tests.worlds import MixtureWorld, images, liar, made
+
+VP, VE, FLOW = {}, {"process": "ve", "sigma_max": 20.0}, {"process": "flow"}
+PROCESSES = [VP, VE, FLOW]
+LINEAR = {"alpha_bar": "linear", "levels": 1000}
+
+
+def noise(**params: Any) -> Any:
+    return rethaw.build("degradation", "core.gaussian_noise", **params)
+
+
+def sampler(name: str, **params: Any) -> Any:
+    return rethaw.build("sampler", name, **params)
+
+
+def walk(
+    chosen: Any, restore: Any, x: Tensor, degradation: Any, severities: Tensor | None = None, rng: Any = None
+) -> list[Any]:
+    severities = chosen.severities(degradation) if severities is None else severities
+    return list(chosen.trajectory(restore, x, severities, degradation, {}, rng or generators(0, len(x))))
+
+
+def levels(timesteps: Tensor) -> Tensor:
+    """The severities of a diffusers schedule: timestep i is level i + 1 of 1000; then 0."""
+    return torch.cat([(timesteps.double() + 1) / 1000, torch.zeros(1, dtype=torch.float64)])
+
+
+# --- the sums that diffusers' own tests publish ----------------------------------------------------------------
+
+
+def dummy_sample() -> Tensor:
+    count = 4 * 3 * 8 * 8
+    return (torch.arange(count).reshape(3, 8, 8, 4) / count).permute(3, 0, 1, 2).contiguous()
+
+
+def dummy_model(x: Tensor, timestep: Tensor) -> Tensor:
+    return x * timestep / (timestep + 1)
+
+
+def dummy_restore(degradation: Any) -> Callable[[Tensor, Tensor], Prediction]:
+    """The dummy model as the eps that it stands for there, clipped as their schedulers are."""
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        α, σ = (c.view(-1, 1, 1, 1) for c in degradation.coefficients(t))
+        ε = dummy_model(x, (t * 1000).round().view(-1, 1, 1, 1) - 1)
+        return Prediction(((x - σ * ε) / α).clamp(-1, 1))
+
+    return restore
+
+
+def test_the_published_sum_of_ddim() -> None:
+    degradation = noise(**LINEAR)
+    leading = levels(torch.arange(900, -1, -100))
+    stations = walk(sampler("core.ddim"), dummy_restore(degradation), dummy_sample(), degradation, leading)
+    assert stations[-1].x.abs().sum().item() == pytest.approx(172.0067, abs=1e-2)
+
+
+def test_the_published_sum_of_ddpm() -> None:
+    degradation, rng = noise(**LINEAR), torch.Generator().manual_seed(0)
+    ddpm = sampler("core.ddpm", steps=1000)
+    stations = walk(ddpm, dummy_restore(degradation), dummy_sample(), degradation, rng=rng)
+    assert stations[-1].x.abs().sum().item() == pytest.approx(258.9606, abs=1e-2)
+
+
+def test_the_published_sum_of_edm_euler() -> None:
+    degradation, σ_data = noise(process="ve", sigma_min=0.002, sigma_max=80.0), 0.5
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        σ = degradation.coefficients(t)[1].view(-1, 1, 1, 1)
+        r = torch.hypot(σ, torch.tensor(σ_data))
+        out = dummy_model(x / r, σ.log() / 4)
+        return Prediction((σ_data / r).square() * x + σ * σ_data / r * out)
+
+    x = dummy_sample() * math.hypot(80, 1)
+    stations = walk(sampler("core.edm", steps=10, solver="euler"), restore, x, degradation)
+    assert stations[-1].x.abs().sum().item() == pytest.approx(34.1855, abs=1e-3)
+
+
+# --- diffusers' schedulers, step by step -----------------------------------------------------------------------
+
+
+def random_model(seed: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """A smooth function of the image and t in [0, 1], of order one: an x0 that is always wrong."""
+    a, b, c = torch.rand(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+    return lambda x, t: 0.8 * torch.tanh((1 + a) * x + (2 * b - 1) * x.flip(-1) + c * t)
+
+
+def against(
+    scheduler: Any, chosen: Any, degradation: Any, seed: int, steps: int, calls: Callable[..., dict[str, Any]]
+) -> None:
+    """Both walk from the same x with the same model and noise; every station agrees to 1e-4.
+
+    calls: what else the scheduler's step takes, given the generator.
+    """
+    model = random_model(seed)
+    scheduler.set_timesteps(steps)
+    scale = getattr(scheduler, "init_noise_sigma", 1.0)  # of schedulers that hold x/α, so that σ/α is their noise level
+    first, *_ = degradation.coefficients((scheduler.timesteps[:1].double() + 1) / 1000)
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed + 100), dtype=torch.float64)
+    theirs, rng, expected = x if scale == 1 else x / first, torch.Generator().manual_seed(seed), []
+    for i, timestep in enumerate(scheduler.timesteps):
+        seen = theirs if scale == 1 else scheduler.scale_model_input(theirs, timestep)
+        if timestep not in scheduler.timesteps[i + 1 :]:
+            expected.append(seen)  # an earlier call at this severity is the end of Heun's step, not yet a station
+        out = model(seen, (timestep + 1) / 1000)
+        theirs = scheduler.step(out, timestep, theirs, **calls(rng)).prev_sample
+    mine = walk(
+        chosen, lambda x, t: Prediction(model(x, t.view(-1, 1, 1, 1))), x, degradation,
+        levels(torch.unique_consecutive(scheduler.timesteps)), torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    assert len(mine) == steps + 1
+    assert all((station.x - x_t).abs().max() <= 1e-4 for station, x_t in zip(mine, [*expected, theirs], strict=False))
+    assert (mine[-1].x - theirs).abs().max() <= 1e-4
+
+
+COMMON: dict[str, Any] = {
+    "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "prediction_type": "sample",
+}  # fmt: skip
+SEEDS = pytest.mark.parametrize("seed", range(3))
+
+
+@SEEDS
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ddpm_steps_as_in_diffusers(variance: str, seed: int) -> None:
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler(**COMMON, clip_sample=False, variance_type=f"fixed_{variance}")
+    chosen = sampler("core.ddpm", variance=variance)
+    against(scheduler, chosen, noise(**LINEAR), seed, 40, lambda rng: {"generator": rng})
+
+
+@SEEDS
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_ddim_steps_as_in_diffusers(eta: float, seed: int) -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(**COMMON, clip_sample=False, timestep_spacing="trailing")
+    calls = lambda rng: {"generator": rng, "eta": eta}  # noqa: E731
+    against(scheduler, sampler("core.ddim", eta=eta), noise(**LINEAR), seed, 25, calls)
+
+
+@SEEDS
+def test_dpm_solver_steps_as_in_diffusers(seed: int) -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler(**COMMON, timestep_spacing="trailing", final_sigmas_type="zero")
+    against(scheduler, sampler("core.dpm_solver"), noise(**LINEAR), seed, 20, lambda rng: {})
+
+
+@SEEDS
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_edm_steps_as_in_diffusers(solver: str, seed: int) -> None:
+    from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler
+
+    kind = {"euler": EulerDiscreteScheduler, "heun": HeunDiscreteScheduler}[solver]
+    scheduler = kind(**COMMON, timestep_spacing="trailing")
+    against(scheduler, sampler("core.edm", solver=solver), noise(**LINEAR), seed, 20, lambda rng: {})
