@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import Prediction, RethawError
-from rethaw.ops import expand, generators, severity_at
-from tests.worlds import MixtureWorld, images, liar, made
+from rethaw.ops import generators
+from tests.worlds import MixtureWorld, liar
 
 VP, VE, FLOW = {}, {"process": "ve", "sigma_max": 20.0}, {"process": "flow"}
 PROCESSES = [VP, VE, FLOW]
@@ -170,3 +171,99 @@ def test_edm_steps_as_in_diffusers(solver: str, seed: int) -> None:
     kind = {"euler": EulerDiscreteScheduler, "heun": HeunDiscreteScheduler}[solver]
     scheduler = kind(**COMMON, timestep_spacing="trailing")
     against(scheduler, sampler("core.edm", solver=solver), noise(**LINEAR), seed, 20, lambda rng: {})
+
+
+@SEEDS
+def test_learned_variance_is_that_of_diffusers(seed: int) -> None:
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler(**COMMON, clip_sample=False, variance_type="learned_range")
+    scheduler.set_timesteps(40)
+    model, degradation = random_model(seed), noise(**LINEAR)
+    x = theirs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    rng = torch.Generator().manual_seed(seed)
+    for timestep in scheduler.timesteps:
+        out = torch.cat([model(theirs, (timestep + 1) / 1000), model(theirs, 0.3).flip(-2)], 1)
+        theirs = scheduler.step(out, timestep, theirs, generator=rng).prev_sample
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        return Prediction(model(x, t.view(-1, 1, 1, 1)), (model(x, torch.tensor(0.3)).flip(-2) + 1) / 2)
+
+    chosen = sampler("core.ddpm", variance="learned")
+    mine = walk(chosen, restore, x, degradation, levels(scheduler.timesteps), torch.Generator().manual_seed(seed))
+    assert (mine[-1].x - theirs).abs().max() <= 1e-4
+    with pytest.raises(RethawError, match=r"variance: learned needs a restorer"):
+        walk(chosen, liar, x, degradation)
+
+
+def test_edm_steps_with_noise_as_in_diffusers() -> None:
+    """Churn: γ, σ̂ and the noise that reaches it, with the Euler step that diffusers has for it."""
+    from diffusers import EDMEulerScheduler
+
+    scheduler = EDMEulerScheduler(sigma_min=0.01, sigma_max=20.0, sigma_data=0.5)
+    scheduler.set_timesteps(12)
+    degradation, model = noise(process="ve", sigma_min=0.01, sigma_max=50.0), random_model(0)
+    x = theirs = 20 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    churn = {"s_churn": 4.0, "s_noise": 1.003}
+    rng = torch.Generator().manual_seed(5)
+    for timestep in scheduler.timesteps:
+        seen = scheduler.scale_model_input(theirs, timestep)
+        out = model(seen * 0, timestep * 0)  # a constant: diffusers does not show the network the noise it adds
+        theirs = scheduler.step(out, timestep, theirs, generator=rng, **churn).prev_sample
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        σ = degradation.coefficients(t)[1].view(-1, 1, 1, 1)
+        r = torch.hypot(σ, torch.tensor(0.5))
+        return Prediction((0.5 / r).square() * x + σ * 0.5 / r * model(x * 0, torch.tensor(0.0)))
+
+    chosen = sampler("core.edm", solver="euler", steps=12, sigma_min=0.01, sigma_max=20.0, churn=4.0, churn_noise=1.003)  # fmt: skip
+    mine = walk(chosen, restore, x, degradation, rng=torch.Generator().manual_seed(5))
+    assert (mine[-1].x - theirs).abs().max() <= 1e-4
+
+
+# --- worlds whose answer is known ------------------------------------------------------------------------------
+
+ODES: list[tuple[str, dict[str, Any], int]] = [
+    ("core.ddim", {}, 1), ("core.flow", {"solver": "euler"}, 1), ("core.edm", {"solver": "euler"}, 1),
+    ("core.flow", {"solver": "heun"}, 2), ("core.edm", {}, 2), ("core.dpm_solver", {}, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize("name, params, order", ODES, ids=lambda v: str(v))
+def test_a_solver_reaches_the_exact_flow_at_its_order(
+    name: str, params: dict[str, Any], order: int, process: dict[str, Any]
+) -> None:
+    world = MixtureWorld(noise(**process))
+    begin, end = torch.tensor([0.8], dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)
+    x = world.degradation.degrade(world.draw(1, 16), begin, world.degradation.draw(world.draw(1, 16), generators(0, 1)))
+    exact, errors, counts = world.carry(x, begin, end), [], [32, 64, 128]
+    for count in counts:
+        severities = torch.linspace(0.8, 0.3, count + 1, dtype=torch.float64)
+        found = walk(sampler(name, **params), world.restore, x, world.degradation, severities)[-1].x
+        errors.append(float((found - exact).square().mean().sqrt()))
+    slopes = [math.log2(a / b) for a, b in pairwise(errors)]
+    assert all(abs(slope - order) <= 0.3 for slope in slopes), (errors, slopes)
+
+
+STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
+    ("core.ddpm", {"steps": 150}), ("core.ddpm", {"steps": 300, "variance": "large"}), ("core.ddim", {"steps": 150, "eta": 1.0}),
+    ("core.ddim", {"steps": 100, "eta": 0.4}), ("core.edm", {"steps": 40, "churn": 10.0}), ("core.ddpm", {"steps": 150, "spacing": "log_snr"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize(
+    "name, params", [*STOCHASTIC, *[(n, p | {"steps": 60}) for n, p, _ in ODES[3:]]], ids=lambda v: str(v)
+)
+def test_samples_have_the_moments_of_the_data(name: str, params: dict[str, Any], process: dict[str, Any]) -> None:
+    degradation = noise(**process)
+    world = MixtureWorld(degradation)
+    x, _ = degradation.prior(torch.empty(1, 1, 128, 128, dtype=torch.float64), generators(7, 1))
+    found = walk(sampler(name, **params), world.restore, x, degradation)[-1].x
+    mean, std = world.moments()
+    assert float(found.mean()) == pytest.approx(mean, abs=0.02)
+    assert float(found.std()) == pytest.approx(std, rel=0.02)
+    upper = found[found > 0]
+    assert len(upper) / found.numel() == pytest.approx(0.6 * 0.97725, abs=0.02)  # the part of N(0.5, 0.25²) above 0
+    assert float(upper.mean()) == pytest.approx(0.5138, abs=0.02)

@@ -44,7 +44,7 @@ class EDM(Spaced):
         for i, t in enumerate(churned):
             station = (α[i] * x).to(dtype)
             if self.params.churn:
-                x = torch.addcmul(x, added[i], randn(x, generator))
+                x = x + added[i] * randn(station, generator)
             x0_hat = restore((α_hat[i] * x).to(dtype), t).x0
             yield Step(times[i], station, x0_hat)
             d = (x - x0_hat) / σ_hat[i]
