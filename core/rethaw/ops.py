@@ -108,7 +108,8 @@ SPLITS, ROUNDS = 64, 9  # 64⁻⁹ is below the spacing of float64
 def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
     """The t in [0, 1] of x_t / α = x0 + σ z, for noise levels σ of any shape: the inverse of σ(t)/α(t), which must not fall.
 
-    By sections into 64 parts, all levels at once. Above the highest level it is 1; in a jump of levels, the place of the jump.
+    By sections into 64 parts, all at once. Above the highest noise level it is 1; a degradation with levels gives the
+    first level that is not below σ.
     """
     low, width = torch.zeros_like(σ), 1.0
     parts = torch.arange(1, SPLITS, dtype=σ.dtype, device=σ.device) / SPLITS
@@ -117,7 +118,9 @@ def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
         α, σ_t = degradation.coefficients(t.flatten())  # type: ignore[attr-defined]
         low = low + (σ_t.view_as(t) < σ.unsqueeze(-1) * α.view_as(t)).sum(-1) * (width / SPLITS)
         width /= SPLITS
-    return (low + width).clamp_max(1)
+    levels = getattr(degradation, "levels", None)
+    t = torch.ceil((low + width) * levels - 1e-5) / levels if levels else low + width
+    return t.clamp_max(1)
 
 
 class Constant:

@@ -24,20 +24,26 @@ def spaced(
     uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
     (DPM-Solver, 2206.00927). The latter two go from σ(start), or σ_max if that is less, to σ_min, and then to 0.
     """
-    at = torch.tensor([start], dtype=torch.float64)
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
-    α, σ = degradation.coefficients(at)  # type: ignore[attr-defined]
-    first = min(float(σ / α), σ_max) if float(α) else σ_max
+    highest = noise_level(degradation, start)
+    first = min(highest, σ_max)
     last = min(σ_min, LEAST * first)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     if spacing == "karras":
-        levels = torch.lerp(torch.tensor(first ** (1 / ρ)).to(ramp), torch.tensor(last ** (1 / ρ)).to(ramp), ramp) ** ρ
+        σ = (first ** (1 / ρ) + ramp * (last ** (1 / ρ) - first ** (1 / ρ))) ** ρ
     else:
-        levels = torch.exp(math.log(first) + ramp * (math.log(last) - math.log(first)))
-    t = severity_at(degradation, levels)
-    begun = at if float(σ) <= σ_max * float(α) else t[:1]
-    return torch.cat([begun, t[1:], torch.zeros(1, dtype=torch.float64)])
+        σ = torch.exp(math.log(first) + ramp * math.log(last / first))
+    t = severity_at(degradation, σ)
+    if highest <= σ_max:
+        t[0] = start
+    return torch.cat([t, t.new_zeros(1)])
+
+
+def noise_level(degradation: Degradation, t: float) -> float:
+    """σ/α at severity t; infinite where α is 0."""
+    α, σ = degradation.coefficients(torch.tensor([t], dtype=torch.float64))  # type: ignore[attr-defined]
+    return float(σ / α)
 
 
 class Spaced:
