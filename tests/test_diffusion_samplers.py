@@ -13,8 +13,10 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import Prediction, RethawError
-from rethaw.ops import generators
-from tests.worlds import MixtureWorld, liar
+from rethaw.ops import expand, generators, severity_at
+from tests.worlds import MixtureWorld, images, liar, made
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
 
 VP, VE, FLOW = {}, {"process": "ve", "sigma_max": 20.0}, {"process": "flow"}
 PROCESSES = [VP, VE, FLOW]
@@ -267,3 +269,103 @@ def test_samples_have_the_moments_of_the_data(name: str, params: dict[str, Any],
     upper = found[found > 0]
     assert len(upper) / found.numel() == pytest.approx(0.6 * 0.97725, abs=0.02)  # the part of N(0.5, 0.25²) above 0
     assert float(upper.mean()) == pytest.approx(0.5138, abs=0.02)
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+def test_inversion_then_ddim_gives_the_image_back(process: dict[str, Any]) -> None:
+    world, ddim = MixtureWorld(noise(**process)), sampler("core.ddim")
+    x0, apart = world.draw(1, 24), []
+    for count in (50, 200):
+        down = torch.linspace(1, 0, count + 1, dtype=torch.float64)
+        up = list(ddim.encode(world.restore, x0, down.flip(0), world.degradation))
+        assert len(up) == count + 1 and float(up[0].t[0]) == 0 and float(up[-1].t[0]) == 1
+        back = walk(ddim, world.restore, up[-1].x, world.degradation, down)[-1].x
+        apart.append(float((back - x0).square().mean().sqrt()))
+    assert apart[1] < 0.4 * apart[0] and apart[1] < 0.02
+
+
+def test_an_encoded_image_looks_like_noise() -> None:
+    world, ddim = MixtureWorld(noise()), sampler("core.ddim")
+    up = torch.linspace(0, 1, 301, dtype=torch.float64)
+    *_, last = ddim.encode(world.restore, world.draw(1, 64), up, world.degradation)
+    assert float(last.x.mean()) == pytest.approx(0, abs=0.05) and float(last.x.std()) == pytest.approx(1, abs=0.03)
+
+
+# --- severities ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+def test_spacings_are_what_they_say(process: dict[str, Any]) -> None:
+    degradation = noise(**process)
+
+    def levels_of(chosen: Any, start: float = 1.0) -> Tensor:
+        t = chosen.severities(degradation, start)
+        assert len(t) == 11 and t[-1] == 0 and bool((t.diff() < 0).all()) and t[0] <= start
+        α, σ = degradation.coefficients(t[:-1])
+        return σ / α
+
+    ramp = torch.linspace(0, 1, 10, dtype=torch.float64)
+    top = min(
+        80.0, float(degradation.coefficients(torch.ones(1, dtype=torch.float64))[1]) if "ve" in str(process) else 80
+    )
+    karras = (top ** (1 / 7) + ramp * (0.002 ** (1 / 7) - top ** (1 / 7))) ** 7
+    assert torch.allclose(levels_of(sampler("core.edm", steps=10)), karras, rtol=1e-6)
+    log = levels_of(sampler("core.dpm_solver", steps=10)).log()
+    assert torch.allclose(log.diff(), log.diff()[:1].expand(9), rtol=1e-6)
+    assert sampler("core.edm", steps=10).severities(degradation, 0.5)[0] == 0.5
+
+
+def test_spacings_on_levels_stop_at_levels() -> None:
+    degradation = noise(**LINEAR)
+    for chosen in (sampler("core.edm"), sampler("core.dpm_solver"), sampler("core.ddim", spacing="log_snr")):
+        t = chosen.severities(degradation)
+        assert ((t * 1000) - (t * 1000).round()).abs().max() <= 1e-9 and bool((t.diff() <= 0).all())
+
+
+def test_a_noise_level_is_found_again() -> None:
+    σ = torch.tensor([[80.0, 3.0], [0.5, 0.002]], dtype=torch.float64)
+    for params in (
+        VP,
+        FLOW,
+        {"process": "ve"},
+        {"alpha_bar": "sigmoid"},
+        {"schedule": "exponential", "span": [0.1, 1.0]},
+    ):
+        degradation = noise(**params)
+        α, found = degradation.coefficients(severity_at(degradation, σ).flatten())
+        assert torch.allclose(found / α, σ.flatten(), rtol=1e-6)
+
+
+# --- what a sampler needs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["core.ddpm", "core.ddim", "core.edm", "core.dpm_solver", "core.flow"])
+def test_what_a_degradation_lacks_is_said_before_the_first_network_call(name: str) -> None:
+    from rethaw.config import load_text
+
+    for text in ("kornia.gaussian_blur", "core.mask", "[core.desaturate, core.gaussian_noise]"):
+        pipeline = rethaw.Pipeline(*load_text(f"degradation: {text}"), device="cpu")
+        with pytest.raises(RethawError, match="it has no coefficients: it is not of the form α x0"):
+            next(pipeline.trajectory(images(1, height=16, width=16, dtype=torch.float32), sampler=name))
+
+
+def test_noise_is_added_only_to_gaussian_noise() -> None:
+    faces, x = made(("animals.animorphosis", {})), images(2, height=16, width=16)
+    for name, params in (("core.ddpm", {}), ("core.ddim", {"eta": 0.5}), ("core.edm", {"churn": 1.0})):
+        assert sampler(name, **params).check(faces, None) == "its z is not Gaussian noise"
+    for name in ("core.ddim", "core.edm", "core.dpm_solver", "core.flow"):
+        chosen = sampler(name, steps=6)
+        assert chosen.check(faces, None) is None
+        state = faces.draw(x, generators(0, 2))
+        x_1 = faces.degrade(x, expand(1.0, x), state)
+        oracle = walk(chosen, lambda x_t, t: Prediction(x), x_1, faces)
+        assert (oracle[-1].x - x).abs().max() <= 1e-6
+
+
+def test_ddim_is_cold_sampling_with_inferred_noise() -> None:
+    x, degradation = images(seed=3), noise()
+    cold = walk(sampler("core.cold", state="inferred", steps=10), liar, x, degradation)
+    ddim = walk(sampler("core.ddim", steps=10), liar, x, degradation)
+    flow = walk(sampler("core.flow", steps=10, solver="euler"), liar, x, degradation)
+    for other in (ddim, flow):
+        assert max((a.x - b.x).abs().max() for a, b in zip(cold, other, strict=True)) <= 1e-9

@@ -12,6 +12,7 @@ from rethaw.api import Degradation, Observation, State
 from rethaw.ops import needs_coefficients, severity_at
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # 2206.00364, table 1
+TINY = 1e-9  # a noise level that is as good as none
 LEAST = 0.1  # of the start's noise level that the last step may begin at, if that is below σ_min
 
 
@@ -27,14 +28,14 @@ def spaced(
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
     highest = noise_level(degradation, start)
-    first = min(highest, σ_max)
+    first = min(max(highest, TINY), σ_max)
     last = min(σ_min, LEAST * first)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     if spacing == "karras":
         σ = (first ** (1 / ρ) + ramp * (last ** (1 / ρ) - first ** (1 / ρ))) ** ρ
     else:
         σ = torch.exp(math.log(first) + ramp * math.log(last / first))
-    t = severity_at(degradation, σ)
+    t = severity_at(degradation, σ).clamp_max(start)
     if highest <= σ_max:
         t[0] = start
     return torch.cat([t, t.new_zeros(1)])
