@@ -54,12 +54,12 @@ def test_blur_is_kornias_own_call(t: float, size: tuple[int, int]) -> None:
 
 
 def test_blur_in_blocks_is_blur_by_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rethaw import ops
+    from rethaw import linear
 
     x0 = images(2, height=350, width=129)
     blur = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=4.0)
     blocks = blur.degrade(x0, torch.tensor([0.4, 1.0], dtype=torch.float64), {})
-    monkeypatch.setattr(ops, "DENSE", 10_000)
+    monkeypatch.setattr(linear, "BLOCK", 10_000)
     dense = blur.degrade(x0, torch.tensor([0.4, 1.0], dtype=torch.float64), {})
     assert (blocks - dense).abs().max() <= 1e-12
 

@@ -1,4 +1,4 @@
-"""Tensor helpers for operators: draws that depend only on the generator passed in, and batched linear algebra.
+"""Tensor helpers for operators: severities, draws that depend only on the generator passed in, linear operators.
 
 Everything here takes its device and dtype from its arguments, has no loop over pixels or severities, and never
 waits for the device.
@@ -13,16 +13,19 @@ from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from rethaw.api import Degradation, Rng
 from rethaw.images import find_images, read_image
+from rethaw.linear import (
+    Constant, band_blur, channel_svd, dense_blur, diagonal_svd, mix_channels, separable, separable_blur, separable_svd,
+)  # fmt: skip
 
 __all__ = [
     "Constant",
-    "dense_blur", "expand", "find_images", "generators", "inverse", "mix_seed", "needs_coefficients", "noise_of", "per_image",
-    "posterior", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "severity_at",
-    "severity_pairs", "severity_rows",
+    "band_blur", "channel_svd", "dense_blur", "diagonal_svd", "expand", "find_images", "generators", "inverse",
+    "level", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "per_image", "poisson_quantile", "posterior",
+    "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd",
+    "severity_at", "severity_pairs", "severity_rows",
 ]  # fmt: skip
 
 
@@ -49,6 +52,11 @@ def severity_rows(severities: Tensor, x: Tensor) -> Tensor:
 def severity_pairs(severities: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The (t, s) of each step of a walk, (B,) each, from (N+1,) or (N+1, B) severities; moved to the device once."""
     return pairwise(severity_rows(severities, x).unbind(0))
+
+
+def level(u: Tensor, count: int) -> Tensor:
+    """The number, 0 … count, of the level that a strength belongs to: i is for u above (i - 1)/count up to i/count."""
+    return torch.ceil(u * count - 1e-4).clamp(0, count)
 
 
 # --- degradations D = α x0 + σ z, as samplers and restorers use them -----------------------------------------------
@@ -123,21 +131,6 @@ def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
     return t.clamp_max(1)
 
 
-class Constant:
-    """A small tensor that an operator keeps, copied to each device and dtype once, so that no step waits for it."""
-
-    def __init__(self, values: Tensor | Sequence[float]) -> None:
-        self.values = torch.as_tensor(values, dtype=torch.float64)
-        self.copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
-
-    def like(self, x: Tensor) -> Tensor:
-        """The values on the device and in the dtype of x."""
-        key = (x.device, x.dtype)
-        if key not in self.copies:
-            self.copies[key] = self.values.to(*key)
-        return self.copies[key]
-
-
 # --- random numbers: only from the generators given ------------------------------------------------------------
 
 
@@ -183,75 +176,33 @@ def _draw(draw: Callable[..., Tensor], like: Tensor, generator: Rng, shape: Sequ
     return drawn.to(like.device, like.dtype, non_blocking=True)
 
 
-# --- separable linear operators ----------------------------------------------------------------------------------
+# --- photons ------------------------------------------------------------------------------------------------------
+
+FEW, TAPS = 10.0, 32  # up to FEW photons the quantile is summed over TAPS counts; P(N > TAPS) < 1e-8 there
 
 
-def separable(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """A_rows x A_columnsᵀ for each image: x (B, C, H, W), rows (B or 1, H', H), columns (B or 1, W', W)."""
-    batch, channels, height, width = x.shape
-    columns = columns.transpose(-1, -2)
-    x = torch.matmul(x.reshape(batch, channels * height, width), columns if len(columns) > 1 else columns[0])
-    return torch.matmul(rows.unsqueeze(1), x.view(batch, channels, height, -1))
+def poisson_quantile(λ: Tensor, z: Tensor) -> Tensor:
+    """The quantile Φ(z) of the Poisson distribution of mean λ, as whole numbers."""
+    return torch.where(λ < FEW, _quantile_by_sum(λ.clamp_max(FEW), z), _quantile_by_expansion(λ.clamp_min(FEW), z))
 
 
-BLOCK = 64
-DENSE = 320
-"""Sides up to this are blurred by one dense matrix; longer ones by a banded matrix, block by block."""
+def _quantile_by_sum(λ: Tensor, z: Tensor) -> Tensor:
+    """Counts how many k have P(N ≤ k) < Φ(z); from above for z > 0, where 1 - Φ(z) keeps its digits."""
+    upper = z > 0
+    tail = torch.special.ndtr(-z.abs())  # the smaller of Φ(z) and 1 - Φ(z)
+    mass = torch.exp(-λ)
+    cumulative, count = mass, torch.zeros_like(λ)
+    for k in range(1, TAPS + 1):
+        reached = torch.where(upper, 1 - cumulative > tail, cumulative < tail)
+        count = count + reached.to(λ.dtype)
+        mass = mass * (λ / k)
+        cumulative = cumulative + mass
+    return count
 
 
-def separable_blur(x: Tensor, kernel: Tensor, adjoint: bool = False) -> Tensor:
-    """Convolves each image with its own 1-D kernel along both axes, reflecting at the borders.
-
-    x: (B, C, H, W). kernel: (B or 1, K), K odd, symmetric, summing to one. adjoint: the transposed operator.
-    Images may be smaller than the kernel: reflection is repeated as often as needed.
-    """
-    height, width = x.shape[-2:]
-    if adjoint or max(height, width) <= DENSE:
-        rows = dense_blur(kernel, height)
-        columns = rows if width == height else dense_blur(kernel, width)
-        return (
-            separable(x, rows.transpose(-1, -2), columns.transpose(-1, -2)) if adjoint else separable(x, rows, columns)
-        )
-    for axis in (-1, -2):
-        x = _blur_axis(x.transpose(-1, axis), kernel).transpose(-1, axis)
-    return x
-
-
-def _blur_axis(x: Tensor, kernel: Tensor) -> Tensor:
-    size, radius = x.shape[-1], kernel.shape[-1] // 2
-    if size <= DENSE or radius >= size:
-        return torch.matmul(x, dense_blur(kernel, size).transpose(-1, -2).unsqueeze(1))
-    return _blur_blocks(x, kernel, radius)
-
-
-def dense_blur(kernel: Tensor, size: int) -> Tensor:
-    """The (B, size, size) matrices of convolution with kernel (B, K) and reflection at the borders (dcb|abcd|cba).
-
-    Reflection makes a row of pixels even and periodic, so row i weighs pixel j by k[j - i], and its mirror image
-    by k[-j - i], k the kernel wrapped round the period: a Toeplitz matrix plus a Hankel matrix, both mere views.
-    """
-    if size == 1:
-        return kernel.sum(-1).view(-1, 1, 1)
-    radius, period = kernel.shape[-1] // 2, 2 * (size - 1)
-    at = torch.arange(-radius, radius + 1, device=kernel.device).remainder(period)
-    k = kernel.new_zeros(kernel.shape[0], period).index_add(1, at, kernel)
-    shift = torch.arange(1 - size, size, device=kernel.device)
-    toeplitz = k[:, shift.remainder(period)].unfold(1, size, 1).flip(1)
-    hankel = k[:, (1 - size - shift).remainder(period)].unfold(1, size, 1)
-    mirrored = shift[size - 1 :].remainder(size - 1) != 0  # the two ends are their own mirror images
-    return torch.addcmul(toeplitz, hankel, mirrored.to(kernel.dtype))
-
-
-def _blur_blocks(x: Tensor, kernel: Tensor, radius: int) -> Tensor:
-    """The same for long sides: away from the border all rows of the matrix are alike, so one small band serves."""
-    size = x.shape[-1]
-    blocks = -(-size // BLOCK)
-    spare = blocks * BLOCK - size
-    padded = F.pad(F.pad(x, (radius, radius, 0, 0), mode="reflect"), (0, spare))
-    windows = padded.unfold(-1, BLOCK + 2 * radius, BLOCK)  # (B, C, rows, blocks, BLOCK + 2 radius)
-    band = kernel.new_zeros(kernel.shape[0], BLOCK, BLOCK + 2 * radius)
-    at = torch.arange(BLOCK, device=kernel.device)[:, None] + torch.arange(2 * radius + 1, device=kernel.device)
-    at, weights = torch.broadcast_tensors(at, kernel[:, None, :])
-    band = band.scatter(2, at.contiguous(), weights.contiguous())
-    result = torch.matmul(windows, band.transpose(-1, -2)[:, None, None])
-    return result.flatten(-2)[..., :size]
+def _quantile_by_expansion(λ: Tensor, z: Tensor) -> Tensor:
+    """Giles 2016 (Algorithm 955), the normal expansion of the quantile to order 1/λ, rounded down."""
+    root, z2 = λ.sqrt(), z.square()
+    near = λ + root * z + (2 + z2) / 6
+    far = -z * (2 + z2) / 72 / root + (-8 / 405 + z2 * (7 / 810 + z2 / 270)) / λ
+    return (near + far).floor().clamp_min(0)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.config.model import Component, Config, DegradationHost
-from rethaw.ops import Constant, generators
+from rethaw.ops import Constant, generators, level
 from rethaw.registry import ComponentError, Registry
 
 OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
@@ -37,7 +37,7 @@ def severity_map(host: DegradationHost) -> Callable[[Tensor], Tensor] | None:
         elif knots is not None:
             u = interpolate(u, knots.like(u))
         if host.levels:
-            u = torch.ceil(u * host.levels - 1e-4) / host.levels  # level i is (i+1)/levels; only t = 0 is below
+            u = level(u, host.levels) / host.levels  # level i is (i+1)/levels; only t = 0 is below
         return u
 
     return None if host == DegradationHost(id=host.id) else warp

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rethaw.api import Rng, State
-from rethaw.ops import Constant, dense_blur, separable
+from rethaw.api import SVD, Rng, State
+from rethaw.ops import Constant, dense_blur, level, separable, separable_svd
 from rethaw_kornia import plugin
 
 TINY = 1e-12  # smaller weights are denormals in the making, which slow a CPU down
@@ -38,12 +38,12 @@ class Routine:
 
     def operators(self, u: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """A_i along the height and along the width, (B, H, H) and (B, W, W)."""
-        level = torch.ceil(u * self.steps - 1e-4).long().clamp(0, self.steps)  # the host's rule for `levels`
+        at = level(u, self.steps).long()
         found = {}
         for size in set(like.shape[-2:]):
             if size not in self.tables:
                 self.tables[size] = Constant(self.table(size))
-            found[size] = self.matrices(self.tables[size].like(like)[level], size)
+            found[size] = self.matrices(self.tables[size].like(like)[at], size)
         return found[like.shape[-2]], found[like.shape[-1]]
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
@@ -51,7 +51,10 @@ class Routine:
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         rows, columns = self.operators(u, y)
-        return separable(y, rows.transpose(-1, -2), columns.transpose(-1, -2))
+        return separable(y, rows.mT, columns.mT)
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return separable_svd(*self.operators(u, like))
 
 
 class CumulativeBlur(Routine):
@@ -96,9 +99,9 @@ class CumulativeBlur(Routine):
         return torch.where(kernels < TINY, 0.0, kernels)
 
     def matrices(self, rows: Tensor, size: int) -> Tensor:
-        at = torch.arange(size, device=rows.device)
         if self.params.padding == "circular":
-            return rows[:, (at - at[:, None]).remainder(size)]
+            return torch.cat([rows[:, 1:], rows], 1).unfold(1, size, 1).flip(1)
+        at = torch.arange(size, device=rows.device)
         half = rows[:, :size] * torch.where((at > 0) & (at == size - 1), 0.5, 1.0).to(rows.dtype)  # met from both sides
         return dense_blur(torch.cat([half[:, 1:].flip(1), half], 1), size)
 
