@@ -31,7 +31,7 @@ class Corruption:
 
 
 def table(rows: Sequence[Sequence[float]]) -> Constant:
-    """Constants by level: six rows, from level 0, the identity, to 5."""
+    """Constants in rows; of a corruption, one for each level from 0, the identity, to 5."""
     return Constant(torch.tensor(rows, dtype=torch.float64))
 
 

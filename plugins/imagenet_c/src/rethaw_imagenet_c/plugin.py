@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 
 from rethaw.api import Spec, degradation, hookimpl
+
+Name = Literal[
+    "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "gaussian_blur", "defocus_blur", "glass_blur",
+    "motion_blur", "zoom_blur", "snow", "frost", "fog", "spatter", "brightness", "contrast", "elastic_transform",
+    "pixelate", "jpeg_compression", "saturate",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,34 @@ class Severity:
     """
 
     severity_max: Annotated[float, Gt(0), Le(5)] = 5.0
+
+
+@dataclass(frozen=True)
+class ColdSnow:
+    """Snow as Cold Diffusion has it: over the steps more flakes, longer streaks and, if it is to ramp, whiter light.
+
+    level: how heavy it becomes, 1 to 4; CIFAR-10 was published with 3 and CelebA with 4.
+    random: a layer for each image; false: one for all images.
+    brightness: fixed (the image keeps its own, as published) or ramp (it is whitened).
+    levels: number of steps T, over which thresholds and blurs ramp exactly as published.
+    """
+
+    level: Annotated[int, Ge(1), Le(4)] = 3
+    random: bool = True
+    brightness: Literal["fixed", "ramp"] = "fixed"
+    levels: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The package imagecorruptions itself, image by image, for published numbers: 8 bits, and whole levels 1 to 5.
+
+    corruption: its name there.
+    severity_max: the level at full strength; every strength above 0 is rounded to a level of at least 1.
+    """
+
+    corruption: Name = "gaussian_noise"
+    severity_max: Annotated[int, Ge(1), Le(5)] = 5
 
 
 def corruption(name: str, target: str, summary: str, **traits: Any) -> Spec:
@@ -41,10 +75,15 @@ def rethaw_degradations() -> list[Spec]:
         corruption("snow", "snow:Snow", "Falling snow, streaked by motion, in whitened light."),
         corruption("frost", "frost:Frost", "Ice crystals on the lens, from photographs.", channels=3),
         corruption("fog", "fog:Fog", "Fog with a fractal density."),
+        corruption("spatter", "spatter:Spatter", "Drops of water (levels 1 to 3) or mud (4, 5) on the lens."),
         corruption("brightness", "colour:Brightness", "Raises V of HSV."),
         corruption("contrast", "colour:Contrast", "Lowers contrast towards the mean colour.", linear=True),
         corruption("saturate", "colour:Saturate", "Takes colour out (levels 1, 2) or adds it (3 to 5).", channels=3),
         corruption("elastic_transform", "elastic:ElasticTransform", "Small random displacements."),
         corruption("pixelate", "pixelate:Pixelate", "Area downsampling, back by nearest neighbour.", linear=True),
         corruption("jpeg_compression", "jpeg:JpegCompression", "JPEG artefacts at falling quality.", continuous=False),
+        degradation("cold_snow", ColdSnow, target="rethaw_imagenet_c.cold_snow:ColdSnow", continuous=False,
+                    summary="Snow as Cold Diffusion has it.", range=(0, 1)),
+        degradation("reference", Reference, target="rethaw_imagenet_c.reference:Reference", continuous=False,
+                    summary="Any of them by the package imagecorruptions, image by image.", range=(0, 1)),
     ]  # fmt: skip

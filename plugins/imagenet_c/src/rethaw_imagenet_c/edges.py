@@ -1,0 +1,89 @@
+"""What spatter needs of classical image processing: Canny's edges, the distance to them, and the histogram made even.
+
+Images are (B, H, W) in 0 … 255. Nothing here is differentiable, and nothing has a loop over pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rethaw_imagenet_c.convolve import border
+
+LOW, HIGH = 50.0, 150.0  # of Canny's gradient |g_x| + |g_y|: an edge begins above HIGH and goes on above LOW
+FAR = 20  # distances are cut off here
+FOLLOWED = 16  # pixels that an edge is followed below HIGH
+STEEP, FLAT = math.tan(math.radians(67.5)), math.tan(math.radians(22.5))
+
+
+def padded(x: Tensor, reflect: bool = True) -> Tensor:
+    """One more pixel on each side: the mirrored one (dcb|abcd|cba), or the nearest."""
+    rows, columns = (border(size, 1, x, reflect) for size in x.shape[-2:])
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
+def neighbours(x: Tensor) -> list[Tensor]:
+    """The nine views (B, H, W) of a padded image (B, H + 2, W + 2), row by row."""
+    height, width = x.shape[-2] - 2, x.shape[-1] - 2
+    return [x[..., i : i + height, j : j + width] for i in range(3) for j in range(3)]
+
+
+def filtered(x: Tensor, kernel: tuple[float, ...]) -> Tensor:
+    """Correlation with a 3 x 3 kernel, mirrored beyond the border."""
+    views = zip(kernel, neighbours(padded(x)), strict=True)
+    return torch.stack([weight * view for weight, view in views if weight]).sum(0)
+
+
+def canny(x: Tensor) -> Tensor:
+    """The edges of Canny 1986 with Sobel's gradient: 1 on edges and 0 elsewhere, (B, H, W)."""
+    a, b, c, d, _, f, g, h, i = neighbours(padded(x, reflect=False))
+    gx, gy = c + 2 * f + i - a - 2 * d - g, g + 2 * h + i - a - 2 * b - c
+    size = gx.abs() + gy.abs()
+    nw, n, ne, w, _, e, sw, s, se = neighbours(F.pad(size, (1, 1, 1, 1)))
+    flat, steep, falling = gy.abs() < FLAT * gx.abs(), gy.abs() > STEEP * gx.abs(), gx * gy >= 0
+    before = torch.where(flat, w, torch.where(steep, n, torch.where(falling, nw, ne)))
+    after = torch.where(flat, e, torch.where(steep, s, torch.where(falling, se, sw)))
+    ridge = (size > before) & torch.where(flat | steep, size >= after, size > after)
+    weak, edge = (ridge & (size > LOW)).to(x.dtype), (ridge & (size > HIGH)).to(x.dtype)
+    for _ in range(FOLLOWED):
+        edge = F.max_pool2d(edge, 3, 1, 1) * weak
+    return edge
+
+
+def distance(edges: Tensor) -> Tensor:
+    """The Euclidean distance to the nearest edge, up to FAR, (B, H, W).
+
+    Its square is the least of (distance along the column)² + (columns between)², and n² = 1 + 3 + … + (2n - 1), so
+    that FAR steps to the neighbouring column, each a little dearer, find it (van den Boomgaard's parabolas).
+    """
+    along = (1 - edges) * FAR
+    for step in (1, 2, 4, 8, 16):  # every distance below 32 is a sum of these
+        along = nearer(along, step, -2, step)
+    square = along.square()
+    for n in range(1, FAR + 1):
+        square = nearer(square, 1, -1, 2 * n - 1)
+    return square.sqrt().clamp_max(FAR)
+
+
+def nearer(x: Tensor, step: int, axis: int, cost: float) -> Tensor:
+    """The least of x and, at `cost`, of x a step to either side."""
+    size = x.shape[axis] - step
+    if size <= 0:
+        return x
+    result = x.clone()
+    first, last = result.narrow(axis, 0, size), result.narrow(axis, step, size)
+    torch.minimum(first, x.narrow(axis, step, size) + cost, out=first)
+    torch.minimum(last, x.narrow(axis, 0, size) + cost, out=last)
+    return result
+
+
+def equalised(x: Tensor) -> Tensor:
+    """Whole values 0 … FAR mapped so that their histogram over 0 … 255 is as even as it can be, (B, H, W)."""
+    flat = x.flatten(1)
+    counts = torch.stack([(flat <= value).sum(1) for value in range(FAR + 1)], 1).to(x.dtype)
+    least = counts.masked_fill(counts == 0, math.inf).amin(1, keepdim=True)
+    lookup = ((counts - least).clamp_min(0) * (255 / (flat.shape[1] - least).clamp_min(1))).round()
+    return lookup.gather(1, flat.long()).view_as(x)
