@@ -111,7 +111,7 @@ def test_any_size(name: str, shape: tuple[int, ...]) -> None:
 
 def test_poisson_quantile() -> None:
     stats = pytest.importorskip("scipy.stats")
-    from rethaw_imagenet_c.noise import poisson_quantile
+    from rethaw.ops import poisson_quantile
 
     z = torch.randn(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for mean in (0.0, 0.1, 3.0, 9.9, 10.1, 60.0):

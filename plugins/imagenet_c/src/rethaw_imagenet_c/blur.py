@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from rethaw.api import Rng, State
 from rethaw.ops import Constant, rand
-from rethaw_imagenet_c.convolve import apply_rows, correlate, gaussian_rows
+from rethaw_imagenet_c.convolve import apply_rows, correlate, fast_sides, gaussian_rows
 from rethaw_imagenet_c.levels import Corruption, constants, shares, table
 
 GAUSSIAN = table([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])  # σ
@@ -19,6 +19,7 @@ DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))  # radius of the d
 DEFOCUS_RADIUS = 10
 MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))  # the path is 2 r + 1 pixels long, σ along it
 MOTION_LENGTH = 41
+MOTION_MIDDLE, MOTION_SIZE = (29, 0), (59, 41)  # of the kernel, which reaches to the right, at most 45° up or down
 
 
 class GaussianBlur(Corruption):
@@ -38,8 +39,9 @@ class DefocusBlur(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
         level = self.level(u, x0)
-        kernel = torch.tensordot(shares(level), DISKS.like(level), 1)
-        blurred = correlate(x0, kernel, reflect=True, adjoint=adjoint)
+        spectra = torch.fft.rfft2(DISKS.like(level), s=fast_sides(x0, DISKS.values))
+        spectrum = torch.einsum("bl,lhw->bhw", shares(level).to(spectra.dtype), spectra)[:, None]
+        blurred = correlate(x0, DISKS.like(level)[:1], (DEFOCUS_RADIUS,) * 2, True, adjoint, spectrum)
         return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
@@ -55,7 +57,8 @@ class MotionBlur(Corruption):
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
         level = self.level(u, x0)
         weights = shares(level) @ PATHS.like(level)
-        blurred = correlate(x0, motion_kernel(weights, state["angle"].to(level.dtype)), adjoint=adjoint)
+        kernel = motion_kernel(weights, state["angle"].to(level.dtype), MOTION_MIDDLE, MOTION_SIZE)
+        blurred = correlate(x0, kernel, MOTION_MIDDLE, adjoint=adjoint)
         return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
@@ -89,14 +92,12 @@ def path(radius: int, sigma: float, length: int = MOTION_LENGTH) -> Tensor:
     return weights / weights.sum()
 
 
-def motion_kernel(weights: Tensor, angle: Tensor) -> Tensor:
-    """Weights (B, L) laid along a line at `angle` (B,) from the middle: (B, 2L-1, 2L-1)."""
-    length = weights.shape[-1]
-    at = torch.arange(length, device=angle.device)
-    dy, dx = (torch.ceil(at * f(angle)[:, None] - 0.5).long() + length - 1 for f in (torch.sin, torch.cos))
-    side = 2 * length - 1
-    flat = weights.new_zeros(len(weights), side * side).scatter_add(1, dy * side + dx, weights)
-    return flat.view(-1, side, side)
+def motion_kernel(weights: Tensor, angle: Tensor, middle: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Weights (B, L) laid along lines at `angle` (B,) from the middle: (B, *size)."""
+    at = torch.arange(weights.shape[-1], device=angle.device)
+    dy, dx = (torch.ceil(at * f(angle)[:, None] - 0.5).long() for f in (torch.sin, torch.cos))
+    flat = weights.new_zeros(len(weights), math.prod(size))
+    return flat.scatter_add(1, (dy + middle[0]) * size[1] + dx + middle[1], weights).view(-1, *size)
 
 
 DISKS = Constant(torch.stack([delta(21, 21), *(disk(*c) for c in DEFOCUS)]))

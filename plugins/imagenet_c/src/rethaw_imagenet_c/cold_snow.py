@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from rethaw.api import Rng, State
 from rethaw.ops import Constant, generators, rand, randn
-from rethaw_imagenet_c.levels import clip, grey
+from rethaw_imagenet_c.convolve import gaussian_taps
+from rethaw_imagenet_c.levels import clip, whitened
 from rethaw_imagenet_c.plugin import ColdSnow as Params
 from rethaw_imagenet_c.zoom import cropped, enlarge
 
@@ -18,7 +19,6 @@ RAMPS = (((0.7, 0.3), (0.5, 5.0), (0.95, 0.7)), ((1.15, 0.7), (0.05, 12.0), (0.9
          ((1.15, 0.7), (0.05, 16.0), (0.95, 0.4)), ((1.15, 0.55), (0.05, 20.0), (0.95, 0.3)))  # fmt: skip
 """Of each level, at the first and at the last step: threshold, σ of the blur, share of the image not whitened."""
 SEED = 2022  # of the one layer that all images share unless it is random
-TINY = 1e-12  # smaller weights would become denormal products, which slow a CPU down
 
 
 class ColdSnow:
@@ -44,13 +44,13 @@ class ColdSnow:
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         threshold, σ, b = self.step(u, x0)
         layer = state["layer"].to(σ.dtype)
-        flakes = torch.where(layer < threshold, layer.new_zeros(()), layer).clamp(0, 1)
+        flakes = layer.clamp(0, 1).mul_(layer >= threshold)
         snow = streaks(flakes, σ, state["vertical"].to(σ.dtype).view(-1, 1, 1, 1), self.taps)
-        snow = ((snow + snow.flip(-1, -2)) * (u > 0).view(-1, 1, 1, 1)).to(x0.dtype)
+        snow = (snow + snow.flip(-1, -2)).mul_((u > 0).view(-1, 1, 1, 1)).to(x0.dtype)
         if self.params.brightness == "fixed":
             return clip(x0 + snow, x0)
         b = torch.where(u.view(-1, 1, 1, 1) > 0, b, 1.0).to(x0.dtype)
-        return clip(torch.lerp(torch.maximum(x0, 1.5 * grey(x0) + 0.5), x0, b).add_(snow), x0)
+        return clip(whitened(x0, b).add_(snow), x0)
 
     def step(self, u: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """Threshold, σ and b, (B, 1, 1, 1): linear over the steps, of which there are infinitely many without `levels`."""
@@ -63,15 +63,12 @@ class ColdSnow:
 def streaks(x: Tensor, σ: Tensor, vertical: Tensor, taps: int) -> Tensor:
     """x (B, 1, H, W) blurred by a Gaussian of `taps` taps and σ (B, 1, 1, 1), along columns where vertical is 1, else rows."""
     reach, (height, width) = taps // 2, x.shape[-2:]
-    at = torch.arange(reach + 1, device=x.device)
-    weights = torch.exp(-(at / σ.flatten()[:, None]).square() / 2)
-    weights = torch.where(weights < TINY, 0.0, weights)
-    weights = (weights / (2 * weights.sum(1, keepdim=True) - 1)).view(-1, reach + 1, 1, 1, 1)
+    weights = gaussian_taps(σ.flatten(), reach).view(-1, reach + 1, 1, 1, 1)
     padded = F.pad(x, (reach,) * 4)
     middle, across = padded.narrow(-2, reach, height), padded.narrow(-1, reach, width)
     result = x * weights[:, 0]
     for i in range(1, reach + 1):
         rows = middle.narrow(-1, reach - i, width) + middle.narrow(-1, reach + i, width)
         columns = across.narrow(-2, reach - i, height) + across.narrow(-2, reach + i, height)
-        result.addcmul_(torch.lerp(rows, columns, vertical), weights[:, i])
+        result.addcmul_(rows.lerp_(columns, vertical), weights[:, i])
     return result

@@ -21,8 +21,9 @@ class Brightness(Corruption):
         (c,) = constants(BRIGHTNESS, self.level(u, x0))
         value = x0.amax(1, keepdim=True)
         raised = torch.minimum(value + c, value.clamp_min(1))
-        scale = raised / value.clamp_min(TINY)
-        return torch.where(value > TINY, x0 * scale, x0 + c).to(x0.dtype)
+        black = (value <= TINY).to(value.dtype)
+        scale = torch.lerp(raised / value.clamp_min(TINY), torch.ones_like(value), black)
+        return torch.addcmul(x0 * scale, black, c).to(x0.dtype)
 
 
 class Contrast(Corruption):
@@ -48,7 +49,9 @@ class Saturate(Corruption):
         value, least = x0.amax(1, keepdim=True), x0.amin(1, keepdim=True)
         chroma = value - least
         saturation = chroma / value.clamp_min(TINY)
-        ratio = torch.minimum(a + b / saturation.clamp_min(TINY), (1 / saturation.clamp_min(TINY)).clamp_min(1))
-        coloured = x0 + (value - x0) * (1 - ratio)
-        red = torch.cat([value, value * (1 - b), value * (1 - b)], 1)
-        return clip(torch.where(chroma > TINY, coloured, red), x0)
+        inverse = 1 / saturation.clamp_min(TINY)
+        change = 1 - torch.minimum(torch.addcmul(a, b, inverse), inverse.clamp_min(1))
+        grey = (chroma <= TINY).to(x0.dtype)
+        result = torch.addcmul(x0, value - x0, change)
+        result[:, 1:] -= grey * value * b
+        return clip(result, x0)

@@ -11,18 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rethaw_imagenet_c.convolve import border
+from rethaw_imagenet_c.convolve import pad
 
 LOW, HIGH = 50.0, 150.0  # of Canny's gradient |g_x| + |g_y|: an edge begins above HIGH and goes on above LOW
 FAR = 20  # distances are cut off here
-FOLLOWED = 16  # pixels that an edge is followed below HIGH
+FOLLOWED = 10  # pixels that an edge is followed below HIGH
 STEEP, FLAT = math.tan(math.radians(67.5)), math.tan(math.radians(22.5))
 
 
 def padded(x: Tensor, reflect: bool = True) -> Tensor:
     """One more pixel on each side: the mirrored one (dcb|abcd|cba), or the nearest."""
-    rows, columns = (border(size, 1, x, reflect) for size in x.shape[-2:])
-    return x.index_select(-2, rows).index_select(-1, columns)
+    return pad(x[:, None], (1, 1), (1, 1), reflect)[:, 0]
 
 
 def neighbours(x: Tensor) -> list[Tensor]:
@@ -43,14 +42,21 @@ def canny(x: Tensor) -> Tensor:
     gx, gy = c + 2 * f + i - a - 2 * d - g, g + 2 * h + i - a - 2 * b - c
     size = gx.abs() + gy.abs()
     nw, n, ne, w, _, e, sw, s, se = neighbours(F.pad(size, (1, 1, 1, 1)))
-    flat, steep, falling = gy.abs() < FLAT * gx.abs(), gy.abs() > STEEP * gx.abs(), gx * gy >= 0
-    before = torch.where(flat, w, torch.where(steep, n, torch.where(falling, nw, ne)))
-    after = torch.where(flat, e, torch.where(steep, s, torch.where(falling, se, sw)))
-    ridge = (size > before) & torch.where(flat | steep, size >= after, size > after)
-    weak, edge = (ridge & (size > LOW)).to(x.dtype), (ridge & (size > HIGH)).to(x.dtype)
+    flat, steep = gy.abs() < FLAT * gx.abs(), gy.abs() > STEEP * gx.abs()
+    falling = (gx < 0) == (gy < 0)
+    slanted = (falling & (size > nw) & (size > se)) | (~falling & (size > ne) & (size > sw))
+    ridge = (flat & (size > w) & (size >= e)) | (steep & (size > n) & (size >= s)) | (~flat & ~steep & slanted)
+    weak, edge = ridge & (size > LOW), ridge & (size > HIGH)
     for _ in range(FOLLOWED):
-        edge = F.max_pool2d(edge, 3, 1, 1) * weak
-    return edge
+        edge = grown(edge) & weak
+    return edge.to(x.dtype)
+
+
+def grown(mask: Tensor) -> Tensor:
+    """A mask (B, H, W) and all that touches it."""
+    mask = F.pad(mask, (1, 1, 1, 1))
+    mask = mask[..., :-2, :] | mask[..., 1:-1, :] | mask[..., 2:, :]
+    return mask[..., :-2] | mask[..., 1:-1] | mask[..., 2:]
 
 
 def distance(edges: Tensor) -> Tensor:
@@ -83,7 +89,8 @@ def nearer(x: Tensor, step: int, axis: int, cost: float) -> Tensor:
 def equalised(x: Tensor) -> Tensor:
     """Whole values 0 … FAR mapped so that their histogram over 0 … 255 is as even as it can be, (B, H, W)."""
     flat = x.flatten(1)
-    counts = torch.stack([(flat <= value).sum(1) for value in range(FAR + 1)], 1).to(x.dtype)
+    values = flat.long()
+    counts = x.new_zeros(len(x), FAR + 1).scatter_add(1, values, torch.ones_like(flat)).cumsum(1)
     least = counts.masked_fill(counts == 0, math.inf).amin(1, keepdim=True)
     lookup = ((counts - least).clamp_min(0) * (255 / (flat.shape[1] - least).clamp_min(1))).round()
-    return lookup.gather(1, flat.long()).view_as(x)
+    return lookup.gather(1, values).view_as(x)

@@ -35,17 +35,15 @@ class Frost(Corruption):
         which = (numbers[:, 0] * len(FILES)).long().clamp_max(len(FILES) - 1)
         tall, wide = sizes[which].unbind(1)
         top, left = (numbers[:, 1] * (tall - height)).long(), (numbers[:, 2] * (wide - width)).long()
-        rows = top[:, None] + torch.arange(height, device=like.device)
-        columns = left[:, None] + torch.arange(width, device=like.device)
-        ice = pixels[which[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return {"ice": ice.permute(0, 3, 1, 2).to(like.dtype) / 255}
+        windows = pixels.unfold(2, height, 1).unfold(3, width, 1)  # a view: (6, 3, places, places, H, W)
+        return {"ice": windows[which, :, top, left].to(like.dtype).div_(255)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         a, b = (c.to(x0.dtype) for c in constants(FROST, self.level(u, x0)))
         return clip(torch.addcmul(a * x0, state["ice"], b), x0)
 
     def atlas(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """All photographs, enlarged enough for `like`: bytes (6, H', W', 3) and their sizes (6, 2); kept for the next."""
+        """All photographs, enlarged enough for `like`: bytes (6, 3, H', W') and their sizes (6, 2); kept for the next."""
         factors = tuple(enlargement(photo, *like.shape[-2:]) for photo in self.photographs)
         key = (like.device, *factors)
         if key not in self.atlases:
@@ -77,4 +75,4 @@ def build_atlas(photos: list[Tensor], factors: tuple[float, ...]) -> tuple[Tenso
     sizes = torch.tensor([photo.shape[-2:] for photo in grown])
     height, width = sizes.amax(0).tolist()
     padded = [F.pad(photo, (0, width - photo.shape[-1], 0, height - photo.shape[-2])) for photo in grown]
-    return torch.stack(padded).clamp(0, 255).round().byte().permute(0, 2, 3, 1).contiguous(), sizes
+    return torch.stack(padded).clamp(0, 255).round().byte(), sizes

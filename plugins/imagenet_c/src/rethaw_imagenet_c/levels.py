@@ -46,8 +46,8 @@ def constants(values: Constant, level: Tensor) -> tuple[Tensor, ...]:
 
 
 def clip(x: Tensor, x0: Tensor) -> Tensor:
-    """Clips to [0, 1] and gives x the dtype of x0. Where x0 itself leaves the range it may stay, for D(x0, 0) = x0."""
-    return torch.clamp(x, x0.clamp_max(0), x0.clamp_min(1)).to(x0.dtype)
+    """Clips x, in place, to [0, 1]. Where x0 itself leaves the range it may stay, for D(x0, 0) = x0. In x0's dtype."""
+    return x.clamp_min_(x0.clamp_max(0)).clamp_max_(x0.clamp_min(1)).to(x0.dtype)
 
 
 def grey(x: Tensor) -> Tensor:
@@ -55,4 +55,9 @@ def grey(x: Tensor) -> Tensor:
     if x.shape[1] != len(LUMA):
         return x.mean(1, keepdim=True)
     r, g, b = LUMA
-    return r * x[:, 0:1] + g * x[:, 1:2] + b * x[:, 2:3]
+    return (r * x[:, 0:1]).add_(x[:, 1:2], alpha=g).add_(x[:, 2:3], alpha=b)
+
+
+def whitened(x0: Tensor, b: Tensor) -> Tensor:
+    """b x0 + (1 - b) max(x0, 1.5 grey + 0.5): the light of a snowy day."""
+    return torch.lerp(torch.maximum(x0, grey(x0).mul_(1.5).add_(0.5)), x0, b)

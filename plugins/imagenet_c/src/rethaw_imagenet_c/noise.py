@@ -43,8 +43,8 @@ class ImpulseNoise(Corruption):
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (share,) = constants(IMPULSE, self.level(u, x0))
         w = state["w"]
-        salted = torch.where(w < share / 2, 1.0, x0)
-        return torch.where(w > 1 - share / 2, 0.0, salted).to(x0.dtype)
+        hit = ((w - 0.5).abs_() > (1 - share) / 2).to(x0.dtype)
+        return torch.lerp(x0, (w < 0.5).to(x0.dtype), hit)  # exact at both ends, and a `where` would branch at random
 
 
 class ShotNoise(GaussianNoise):
@@ -53,5 +53,5 @@ class ShotNoise(GaussianNoise):
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (per_photon,) = constants(SHOT, self.level(u, x0))
         step = per_photon.clamp_min(1e-6)
-        photons = poisson_quantile(x0.clamp_min(0) / step, state["z"].to(step.dtype))
-        return torch.where(per_photon > 1e-6, clip(photons * step, x0), x0)
+        photons = poisson_quantile(x0.detach().clamp_min(0) / step, state["z"].to(step.dtype))
+        return torch.where(per_photon > 1e-6, clip(photons.mul_(step), x0), x0)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from rethaw.api import Rng, State
 from rethaw.ops import randn
-from rethaw_imagenet_c.convolve import apply_rows, gaussian_rows
+from rethaw_imagenet_c.convolve import gaussian_taps, smooth
 from rethaw_imagenet_c.edges import canny, distance, equalised, filtered
 from rethaw_imagenet_c.levels import LUMA, Corruption, clip, shares, table
 
@@ -23,7 +23,6 @@ EMBOSS = (-2.0, -1.0, 0.0, -1.0, 1.0, 1.0, 0.0, 1.0, 2.0)
 OPAQUE = 0.8  # thinner mud is left out
 WET, MUDDY = slice(0, 3), slice(3, 5)
 ROUNDING = 1e-3  # keeps whole numbers whole
-FINE = 4096.0  # mud is rounded to so many steps, so that a mask is the same to the last bit in a batch of any size
 
 
 class Spatter(Corruption):
@@ -48,8 +47,7 @@ class Spatter(Corruption):
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
     """A Gaussian blur cut off at 4 σ, (B, 1, H, W); beyond the border the nearest pixel."""
-    rows, columns = (gaussian_rows(size, x.new_tensor([sigma]), round(4 * sigma)) for size in x.shape[-2:])
-    return apply_rows(x, rows, columns)
+    return smooth(x, gaussian_taps(x.new_full((1,), sigma), round(4 * sigma)))
 
 
 def water(noise: Tensor, mean: float, σ: float, smooth: float, threshold: float, strength: float) -> Tensor:
@@ -63,4 +61,4 @@ def water(noise: Tensor, mean: float, σ: float, smooth: float, threshold: float
 def mud(noise: Tensor, mean: float, σ: float, smooth: float, threshold: float, edge: float) -> Tensor:
     """m of a level (B, 1, H, W): where liquid is, smoothed, and left out where it is thin."""
     cover = smoothed((mean + σ * smoothed(noise, smooth) > threshold).to(noise.dtype), edge)
-    return F.threshold((cover * FINE).round() / FINE, OPAQUE, 0.0)
+    return F.threshold(cover, OPAQUE, 0.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rethaw.api import State
 from rethaw.ops import Constant, separable
@@ -21,18 +23,34 @@ FACTORS = sorted({factor for level in ZOOMS for factor in level})
 class ZoomBlur(Corruption):
     """D = Σ_f w_f Z_f x0 Z_fᵀ, the mean of the image and its enlargements by the factors of its level."""
 
-    def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
-        weights = (shares(self.level(u, x0)) @ WEIGHTS.like(u)).to(x0.dtype)
-        result = x0 * weights[:, 0].view(-1, 1, 1, 1)  # a factor of one is the image itself
-        for i, factor in enumerate(FACTORS[1:], 1):
-            rows, columns = (zoom_rows(size, factor / 100 * ABOVE, x0) for size in x0.shape[-2:])
-            if adjoint:
-                rows, columns = rows.mT, columns.mT
-            result = torch.addcmul(result, separable(x0, rows, columns), weights[:, i].view(-1, 1, 1, 1))
-        return result
+    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.mean(x0, u, enlarged)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
-        return self.degrade(y, u, state, adjoint=True)
+        return self.mean(y, u, enlarged_adjoint)
+
+    def mean(self, x: Tensor, u: Tensor, zoom: Callable[[Tensor, float], Tensor]) -> Tensor:
+        level = self.level(u, x)
+        weights = (shares(level) @ WEIGHTS.like(level)).to(x.dtype)
+        result = x * weights[:, 0].view(-1, 1, 1, 1)  # a factor of one is the image itself
+        for i, factor in enumerate(FACTORS[1:], 1):
+            result = torch.addcmul(result, zoom(x, factor / 100 * ABOVE), weights[:, i].view(-1, 1, 1, 1))
+        return result
+
+
+def enlarged(x: Tensor, factor: float) -> Tensor:
+    """Z x Zᵀ: the middle of x (B, C, H, W), enlarged to its size."""
+    height, width = x.shape[-2:]
+    rows, columns = cropped(height, factor), cropped(width, factor)
+    seen = x[..., (height - rows) // 2 :, (width - columns) // 2 :][..., :rows, :columns]
+    size = round(rows * factor), round(columns * factor)
+    return F.interpolate(seen, size, mode="bilinear", align_corners=True)[..., :height, :width]
+
+
+def enlarged_adjoint(y: Tensor, factor: float) -> Tensor:
+    """Zᵀ y Z, by matrices."""
+    rows, columns = (zoom_rows(size, factor, y).mT for size in y.shape[-2:])
+    return separable(y, rows, columns)
 
 
 def zoom_weights() -> Tensor:
