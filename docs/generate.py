@@ -15,7 +15,7 @@ from rethaw.api import Spec
 from rethaw.cli.main import app
 from rethaw.config.model import DEFAULTS, HOSTS, KEYS, SECTIONS, Config, PlainHost
 from rethaw.hookspecs import KINDS
-from rethaw.registry import Registry, param_docs, param_rows
+from rethaw.registry import Registry, declared, param_docs, param_rows
 
 PAGE = Path(__file__).parent / "reference.md"
 FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c")
@@ -28,8 +28,8 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def dataclass_table(cls: type) -> list[str]:
-    rows = [(f"`{name}`", f"`{default}`", text) for name, _, default, text in param_rows(cls)]
-    return table(("key", "default", "meaning"), rows) if rows else ["No parameters.", ""]
+    rows = [(f"`{name}`", kind, f"`{default}`", text) for name, kind, default, text in param_rows(cls)]
+    return table(("key", "type", "default", "meaning"), rows) if rows else ["No parameters.", ""]
 
 
 def commands() -> list[str]:
@@ -82,9 +82,7 @@ def components() -> list[str]:
 
 
 def component(full: str, spec: Spec) -> list[str]:
-    traits = [
-        k if v is True else f"{k} {v}" for k, v in spec.traits.items() if v not in (None, False, 0.0, (), (-1.0, 1.0))
-    ]
+    traits = declared(spec)
     about = inspect.cleandoc(spec.params.__doc__ or "").partition("\n")[0]
     return [f"### `{full}` ({spec.kind})", "", about, "", *([f"Declared: {', '.join(traits)}.", ""] if traits else []),
             *dataclass_table(spec.params)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The contract of degradations, for every first-party one, and each against its definition."""
+"""The contract of degradations, for every installed one, and each against its definition."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.engine.degradation import probe
 from rethaw.ops import expand, generators
-from rethaw.testing.checks import CHECKS, Case, cases
-from tests.worlds import FIRST_PARTY, degradation_id, images, made
+from rethaw.testing import CHECKS, run_check
+from tests.worlds import EVERY, EXCEPTIONS, degradation_id, images, made
 
-every = pytest.mark.parametrize("case", FIRST_PARTY, ids=degradation_id)
+every = pytest.mark.parametrize("case", EVERY, ids=degradation_id)
+on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[
+    pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")])])  # fmt: skip
 
 
 @every
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("kase", cases(None), ids=str)
-def test_the_contract(case: Any, check: str, kase: Case) -> None:
+@on_each_device
+def test_the_contract(case: Any, device: str) -> None:
     degradation = made(case)
-    if degradation.channels not in (None, kase.channels):
-        pytest.skip("another number of channels")
-    CHECKS[check](degradation, kase)
+    for check in CHECKS.keys() - EXCEPTIONS.get(case[0], set()):
+        run_check(check, degradation, device)
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_exceptions_are_needed(name: str) -> None:
+    for check in EXCEPTIONS[name]:
+        with pytest.raises(AssertionError):
+            run_check(check, made((name, {})))
 
 
 @every
@@ -35,7 +42,8 @@ def test_the_contract(case: Any, check: str, kase: Case) -> None:
 def test_any_size_and_severity_gives_finite_values_and_zero_the_identity(
     case: Any, t: float, height: int, width: int, seed: int
 ) -> None:
-    x0, degradation = images(2, height=height, width=width, seed=seed, dtype=torch.float32), made(case)
+    degradation = made(case)
+    x0 = images(2, degradation.channels or 3, height, width, seed=seed, dtype=torch.float32)
     state = degradation.draw(x0, generators(seed, 2))
     assert torch.isfinite(degradation.degrade(x0, expand(t, x0), state)).all()
     assert (degradation.degrade(x0, expand(0.0, x0), state) - x0).abs().max() <= 1e-6

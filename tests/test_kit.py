@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import rethaw
+from rethaw.api import SVD
 from rethaw.testing import check_degradation, degradation_tests
-from rethaw.testing.checks import CHECKS, Case
+from rethaw.testing.cases import Case
+from rethaw.testing.kit import CHECKS
 
 CASE = Case(3, 32, 32)
 
@@ -21,6 +23,8 @@ class Faulty:
     linear = continuous = True
     gaussian = False
     channels = None
+    bounded, differentiable, compilable, memory = False, True, True, 4.0
+    name = "x.faulty"
 
     def __init__(self) -> None:
         self.right = rethaw.build("degradation", "core.gaussian_noise")
@@ -113,19 +117,111 @@ class WrongPrior(Faulty):
         return like[:1], {}
 
 
+class MixesTheBatch(Faulty):
+    def prior(self, like: Any, generator: Any) -> Any:
+        x, state = self.right.prior(like, generator)
+        return x.flip(0).cumsum(0), state
+
+
+class NotBounded(Faulty):
+    bounded = True
+
+
+class NotFinite(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return super().degrade(x0, t, state).abs().log().log()
+
+
+class TooSmall(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return torch.nn.functional.pad(super().degrade(x0, t, state), (3, 3, 3, 3), "reflect")[..., 3:-3, 3:-3]
+
+
+class NoGradient(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return super().degrade(x0.detach(), t, state)
+
+
+class WrongGradient(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        x = super().degrade(x0, t, state)
+        return 2 * x - x.detach()
+
+
+class ReadsAValue(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return super().degrade(x0, t, state) if t.max() > 0 else x0.clone()
+
+
+class BooleanIndex(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        x = super().degrade(x0, t, state)
+        return x.index_put((t == 0,), x0[t == 0])
+
+
+class BreaksTheGraph(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        torch._dynamo.graph_break()
+        return super().degrade(x0, t, state)
+
+
+class Stacks(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return torch.stack([super(Stacks, self).degrade(x0, t * i / 4, state) for i in range(5)])[-1].clone()
+
+
+class Coarse(Faulty):
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        x = super().degrade(x0, t, state)
+        return x + 0.1 * (x.dtype in (torch.bfloat16, torch.float16))
+
+
+class WrongSvd(Faulty):
+    def svd(self, like: Any, t: Any, state: Any) -> Any:
+        α, _ = self.right.coefficients(t)
+        return SVD(*[lambda x: x] * 2, *[lambda x: 2 * x] * 2, wide(α) / 4)
+
+
 @pytest.mark.parametrize(
     "faulty, check",
     [
         (NotTheIdentity, "identity_at_zero"), (OtherType, "identity_at_zero"), (InPlace, "pure"), (GlobalState, "pure"),
         (FreshNoise, "pure"), (SeesTheImage, "state_of_each_image"), (SharedState, "state_of_each_image"),
-        (OneSeverity, "each_image_alone"), (Shrinks, "grows"), (Jumps, "continuous"), (NotLinear, "adjoint"),
+        (OneSeverity, "each_image_alone"), (Shrinks, "grows"), (Jumps, "continuous"), (NotLinear, "linear"),
         (WrongAdjoint, "adjoint"), (WrongInference, "infers"), (WrongCoefficients, "coefficients"), (WrongPrior, "prior"),
+        (MixesTheBatch, "prior"), (NotBounded, "stays_in_range"), (NotFinite, "stays_in_range"), (NoGradient, "gradient"),
+        (WrongGradient, "gradient"), (Stacks, "memory"), (Coarse, "low_precision"), (WrongSvd, "svd"),
     ],
 )  # fmt: skip
 def test_each_check_catches_its_fault(faulty: type, check: str) -> None:
     CHECKS[check](Faulty(), CASE)
     with pytest.raises(AssertionError):
         CHECKS[check](faulty(), CASE)
+
+
+@pytest.mark.parametrize(
+    "faulty, check",
+    [(TooSmall, "any_size"), (ReadsAValue, "waits_for_no_device"), (BooleanIndex, "waits_for_no_device"),
+     (BreaksTheGraph, "compiles")],
+)  # fmt: skip
+def test_what_torch_itself_refuses_is_told(faulty: type, check: str) -> None:
+    CHECKS[check](Faulty(), CASE)
+    with pytest.raises(Exception):  # noqa: B017 - torch's own
+        CHECKS[check](faulty(), CASE)
+
+
+class WrapsNumpy(Faulty):
+    """What a degradation that calls numpy may declare."""
+
+    compilable = differentiable = False
+
+    def degrade(self, x0: Any, t: Any, state: Any) -> Any:
+        return torch.from_numpy(super().degrade(x0, t, state).numpy().copy())
+
+
+@pytest.mark.parametrize("check", ["gradient", "waits_for_no_device", "compiles", "memory", "pure"])
+def test_declared_exceptions_are_respected(check: str) -> None:
+    CHECKS[check](WrapsNumpy(), CASE)
 
 
 def test_everything_at_once() -> None:

@@ -10,22 +10,21 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import Prediction
+from rethaw.config import load_text
+from rethaw.engine.degradation import build_degradation
+from rethaw.registry import Registry
 
-FIRST_PARTY: list[tuple[str, dict[str, Any]]] = [
-    ("core.gaussian_noise", {}),
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("core.gaussian_noise", {"alpha_bar": "linear", "levels": 50}),
     ("core.gaussian_noise", {"alpha_bar": "sigmoid"}),
     ("core.gaussian_noise", {"process": "ve", "sigma_max": 5.0}),
     ("core.gaussian_noise", {"process": "flow"}),
-    ("core.fade", {}),
     ("core.fade", {"spread": 1.0, "span": [0.1, 1.0]}),
     ("core.mask", {"shape": "strokes", "strokes": 3}),
-    ("core.mask", {"shape": "box"}),
     ("core.mask", {"shape": "bump", "size": 0.7}),
     ("core.mask", {"shape": "half"}),
     ("core.desaturate", {"weights": "luma"}),
     ("core.desaturate", {"amount": 0.5, "schedule": "cosine"}),
-    ("core.mixture", {"of": [{"use": "core.mask"}, {"use": "core.gaussian_noise"}]}),
     ("kornia.gaussian_blur", {"sigma_max": 2.0}),
     ("kornia.gaussian_blur", {"sigma_max": 5.0, "schedule": "exponential", "span": [0.2, 0.9]}),
     ("kornia.cumulative_blur", {"routine": "special_6"}),
@@ -33,15 +32,37 @@ FIRST_PARTY: list[tuple[str, dict[str, Any]]] = [
     ("kornia.pixelate", {"block_max": 5}),
     ("kornia.pixelate", {"levels": 4, "schedule": [[0, 0], [0.5, 0.2], [1, 1]]}),
 ]
-"""Every first-party degradation, with several host keys."""
+"""Degradations with parameters and host keys that matter."""
+
+NEEDED: dict[str, dict[str, Any]] = {"core.mixture": {"of": [{"use": "core.mask"}, {"use": "core.gaussian_noise"}]}}
+"""Parameters of what cannot be built without any."""
+
+EXCEPTIONS: dict[str, set[str]] = {
+    "core.identity": {"grows"},  # it changes nothing
+    "imagenet_c.saturate": {"grows"},  # levels 1 and 2 take colour out, 3 to 5 add it: it passes the identity between
+}
+"""Checks of the kit that do not hold, and why."""
+
+EVERY = [(name, NEEDED.get(name, {})) for name in Registry().names("degradation")] + VARIANTS
+"""Every installed degradation with its defaults, and the variants."""
+
+COMPOSITIONS = [
+    ("blur, snow and grey", "[kornia.gaussian_blur, {use: imagenet_c.snow, span: [0.2, 1]}, core.desaturate]"),
+    ("mask of noise", "[{use: core.gaussian_noise, schedule: cosine}, {use: core.mask, shape: bump, span: [0, 0.5]}]"),
+    ("an animal out of focus", "[animals.animorphosis, {use: imagenet_c.defocus_blur, levels: 5}]"),
+    ("one of two, faded", "[{use: core.mixture, of: [core.mask, kornia.pixelate]}, {use: core.fade, span: [0.4, 1]}]"),
+]
+"""Lists of degradations, applied one after the other."""
 
 
-def degradation_id(case: tuple[str, dict[str, Any]]) -> str:
-    return f"{case[0]}-{'-'.join(case[1])}"
+def degradation_id(case: tuple[str, Any]) -> str:
+    return case[0] if isinstance(case[1], str) else f"{case[0]}-{'-'.join(case[1])}"
 
 
-def made(case: tuple[str, dict[str, Any]]) -> Any:
-    """The hosted degradation of a case."""
+def made(case: tuple[str, Any]) -> Any:
+    """The hosted degradation of a case, by name and parameters, or composed as a YAML text says."""
+    if isinstance(case[1], str):
+        return build_degradation(*load_text(f"degradation: {case[1]}"))
     return rethaw.build("degradation", case[0], **case[1])
 
 

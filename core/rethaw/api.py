@@ -301,15 +301,23 @@ def degradation(
     t_min: float = 0.0,
     channels: int | None = None,
     range: tuple[float, float] = (-1.0, 1.0),
+    bounded: bool = False,
+    differentiable: bool = True,
+    compilable: bool = True,
+    memory: float = 4.0,
 ) -> Spec:
     """Declares a degradation, built as `target(params)`.
 
     linear: affine in x0; adjoint and svd then describe D - D(0). continuous: no jump in u. gaussian: D = α x0 + σ z
     with z ~ N(0, I). t_min: the least severity at which a restorer is asked. channels: works on that many only.
-    range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts.
+    range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts. bounded: images in [-1, 1]
+    stay there. differentiable: its gradient with respect to the image is right. compilable: made of tensor operations
+    alone, so that it never waits for the device and is one graph for torch.compile; False for one that wraps numpy.
+    memory: what a call takes at most, its result included, in input batches.
     """
     traits = {"linear": linear, "continuous": continuous, "gaussian": gaussian, "t_min": t_min,
-              "channels": channels, "range": range}  # fmt: skip
+              "channels": channels, "range": range, "bounded": bounded, "differentiable": differentiable,
+              "compilable": compilable, "memory": memory}  # fmt: skip
     return Spec("degradation", name, params, target, summary, traits)
 
 

@@ -11,11 +11,14 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from rethaw import api
 from rethaw.api import RethawError, Spec
 from rethaw.hookspecs import KINDS
 from rethaw.plugins import CORE, PluginError, Plugins, Policy, failure, policy_from_environment
@@ -155,10 +158,48 @@ def param_docs(params: type) -> dict[str, str]:
 
 def param_rows(params: type) -> list[tuple[str, str, str, str]]:
     """(name, type, default, explanation) of each parameter, for people."""
-    docs = param_docs(params)
+    docs, types = param_docs(params), param_types(params)
     rows = []
     for f in fields(params):
         made = f.default if f.default_factory is MISSING else f.default_factory()
-        kind = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
-        rows.append((f.name, kind, "required" if made is MISSING else repr(made), docs.get(f.name, "")))
+        rows.append((f.name, types[f.name], "required" if made is MISSING else repr(made), docs.get(f.name, "")))
     return rows
+
+
+def param_types(params: type) -> dict[str, str]:
+    """Each parameter's type in words: "number > 0", "one of vp, ve, flow"."""
+    try:
+        return {name: type_words(kind) for name, kind in get_type_hints(params, include_extras=True).items()}
+    except (NameError, TypeError):  # a type that only type checkers see
+        return {f.name: str(f.type) for f in fields(params)}
+
+
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", Any: "anything",
+         type(None): "none"}  # fmt: skip
+BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+def type_words(kind: Any) -> str:
+    """One type as a person would say it."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        bounds = [f"{sign} {getattr(note, name):g}" for note in args[1:] for name, sign in BOUNDS.items()
+                  if isinstance(getattr(note, name, None), (int, float))]  # fmt: skip
+        return " ".join([type_words(args[0]), " and ".join(bounds)]).strip()
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin in (Union, UnionType):
+        return " or ".join(type_words(arg) for arg in args)
+    if origin in (tuple, list):
+        many = Ellipsis in args or origin is list
+        return f"list of {type_words(args[0])}" if many else f"[{', '.join(map(type_words, args))}]"
+    return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def declared(spec: Spec) -> list[str]:
+    """What a spec says of its component beyond the defaults: "linear", "channels 3", "not differentiable"."""
+    given = signature(getattr(api, spec.kind)).parameters
+    said = {key: value for key, value in spec.traits.items() if value != given[key].default}
+    return [
+        key if value is True else f"not {key}" if value is False else f"{key} {value}" for key, value in said.items()
+    ]

@@ -141,9 +141,9 @@ def not_found(registry: Registry, name: str) -> RethawError:
 
 def show_spec(full: str, spec: Spec) -> None:
     """A component: what it is, what it declares, its parameters."""
-    from rethaw.registry import param_rows
+    from rethaw.registry import declared, param_rows
 
-    traits = ", ".join(f"{key} {value}" for key, value in spec.traits.items() if value not in (None, False, 0.0, ()))
+    traits = ", ".join(declared(spec))
     say(f"{full} ({spec.kind}): {spec.summary}" + (f" [{traits}]" if traits else ""))
     rows = param_rows(spec.params)
     if rows:

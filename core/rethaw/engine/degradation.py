@@ -19,6 +19,7 @@ from rethaw.config.model import Component, Config, DegradationHost
 from rethaw.ops import Constant, generators, level
 from rethaw.registry import ComponentError, Registry
 
+PROMISES = ("bounded", "differentiable", "compilable")
 OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
 RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 
@@ -68,6 +69,9 @@ class Hosted:
         self.continuous = bool(getattr(operator, "continuous", traits["continuous"])) and host.levels is None
         self.t_min = float(getattr(operator, "t_min", traits["t_min"]))
         self.channels: int | None = getattr(operator, "channels", traits["channels"])
+        self.memory = float(getattr(operator, "memory", traits["memory"]))
+        for trait in PROMISES:
+            setattr(self, trait, bool(getattr(operator, trait, traits[trait])))
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
         self.warp: Callable[[Tensor], Tensor] | None = severity_map(host)
         for method in OPTIONAL:
@@ -90,10 +94,10 @@ class Hosted:
         return self.leave(x)
 
     def enter(self, x: Tensor) -> Tensor:
-        return (x + 1) / 2 if self.unit else x
+        return x.add(1).div_(2) if self.unit else x
 
     def leave(self, x: Tensor) -> Tensor:
-        return x * 2 - 1 if self.unit else x
+        return x.mul(2).sub_(1) if self.unit else x
 
     def _infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor, state: State) -> State:
         return self.operator.infer(self.enter(x_t), self.enter(x0_hat), self.u(t), state)  # type: ignore[no-any-return]
@@ -134,6 +138,10 @@ class Composition:
         self.gaussian = len(members) == 1 and members[0].gaussian
         self.t_min = max(m.t_min for m in members)
         self.levels = max((m.levels for m in members if m.levels), default=None)
+        self.channels = next((m.channels for m in members if m.channels), None)
+        self.memory = 1 + max(m.memory for m in members)
+        for trait in PROMISES:
+            setattr(self, trait, all(getattr(m, trait) for m in members))
         first, last = members[0], members[-1]
         if hasattr(last, "infer"):
             self.infer = self._infer

@@ -4,9 +4,9 @@
 
     TestTint = degradation_tests("tint.tint", {"colour": [1.0, 0.0, 0.0]})
 
-gives pytest one test for each check of `rethaw.testing.checks`, at several sizes and dtypes.
+gives pytest one test for each check, over several sizes and dtypes, and on a GPU too where there is one.
 """
 
-from rethaw.testing.kit import check_degradation, degradation_tests
+from rethaw.testing.kit import CHECKS, check_degradation, degradation_tests, run_check
 
-__all__ = ["check_degradation", "degradation_tests"]
+__all__ = ["CHECKS", "check_degradation", "degradation_tests", "run_check"]

@@ -61,6 +61,6 @@ def rethaw_degradations() -> list[Spec]:
     return [
         degradation("animorphosis", Animorphosis, target="rethaw_animals.blend:Animorphosis", linear=True, channels=3,
                     summary="Turns images into animal faces, as published."),
-        degradation("blend", Blend, target="rethaw_animals.blend:blend", linear=True, channels=3,
+        degradation("blend", Blend, target="rethaw_animals.blend:blend", linear=True, bounded=True, channels=3,
                     summary="Blends images into animal faces, everywhere or in a soft oval."),
     ]  # fmt: skip

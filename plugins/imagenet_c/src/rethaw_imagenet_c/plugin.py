@@ -55,8 +55,9 @@ class Reference:
 
 
 def corruption(name: str, target: str, summary: str, **traits: Any) -> Spec:
-    """The spec of one corruption; all are written for values in [0, 1]."""
-    return degradation(name, Severity, target=f"rethaw_imagenet_c.{target}", summary=summary, range=(0, 1), **traits)
+    """The spec of one corruption; all are written for values in [0, 1], and keep them there."""
+    return degradation(name, Severity, target=f"rethaw_imagenet_c.{target}", summary=summary, range=(0, 1), bounded=True,
+                       **traits)  # fmt: skip
 
 
 @hookimpl
@@ -64,26 +65,29 @@ def rethaw_degradations() -> list[Spec]:
     """Degradations."""
     return [
         corruption("gaussian_noise", "noise:GaussianNoise", "Additive Gaussian noise, clipped."),
-        corruption("shot_noise", "noise:ShotNoise", "Poisson noise of few photons.", continuous=False),
+        corruption("shot_noise", "noise:ShotNoise", "Poisson noise of few photons.", continuous=False,
+                   differentiable=False, memory=10.5),
         corruption("impulse_noise", "noise:ImpulseNoise", "Salt and pepper.", continuous=False),
         corruption("speckle_noise", "noise:SpeckleNoise", "Gaussian noise in proportion to brightness."),
-        corruption("gaussian_blur", "blur:GaussianBlur", "Gaussian blur.", linear=True),
-        corruption("defocus_blur", "blur:DefocusBlur", "Out of focus: convolution with a disk.", linear=True),
-        corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True),
-        corruption("zoom_blur", "zoom:ZoomBlur", "The mean over a zoom towards the image.", linear=True),
-        corruption("glass_blur", "glass:GlassBlur", "Frosted glass: pixels shuffled within a blur.", linear=True),
+        corruption("gaussian_blur", "blur:GaussianBlur", "Gaussian blur.", linear=True, memory=5),
+        corruption("defocus_blur", "blur:DefocusBlur", "Out of focus: convolution with a disk.", linear=True, memory=6),
+        corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True, memory=11),
+        corruption("zoom_blur", "zoom:ZoomBlur", "The mean over a zoom towards the image.", linear=True, memory=4.5),
+        corruption("glass_blur", "glass:GlassBlur", "Frosted glass: pixels shuffled within a blur.", linear=True, memory=8.5),
         corruption("snow", "snow:Snow", "Falling snow, streaked by motion, in whitened light."),
         corruption("frost", "frost:Frost", "Ice crystals on the lens, from photographs.", channels=3),
         corruption("fog", "fog:Fog", "Fog with a fractal density."),
-        corruption("spatter", "spatter:Spatter", "Drops of water (levels 1 to 3) or mud (4, 5) on the lens."),
-        corruption("brightness", "colour:Brightness", "Raises V of HSV."),
+        corruption("spatter", "spatter:Spatter", "Drops of water (levels 1 to 3) or mud (4, 5) on the lens.", memory=20),
+        corruption("brightness", "colour:Brightness", "Raises V of HSV.", memory=5.5),
         corruption("contrast", "colour:Contrast", "Lowers contrast towards the mean colour.", linear=True),
-        corruption("saturate", "colour:Saturate", "Takes colour out (levels 1, 2) or adds it (3 to 5).", channels=3),
-        corruption("elastic_transform", "elastic:ElasticTransform", "Small random displacements."),
-        corruption("pixelate", "pixelate:Pixelate", "Area downsampling, back by nearest neighbour.", linear=True),
-        corruption("jpeg_compression", "jpeg:JpegCompression", "JPEG artefacts at falling quality.", continuous=False),
+        corruption("saturate", "colour:Saturate", "Takes colour out (levels 1, 2) or adds it (3 to 5).", channels=3, memory=7),
+        corruption("elastic_transform", "elastic:ElasticTransform", "Small random displacements.", memory=6),
+        corruption("pixelate", "pixelate:Pixelate", "Area downsampling, back by nearest neighbour.", linear=True, memory=5),
+        corruption("jpeg_compression", "jpeg:JpegCompression", "JPEG artefacts at falling quality.", continuous=False,
+                   differentiable=False, memory=6),
         degradation("cold_snow", ColdSnow, target="rethaw_imagenet_c.cold_snow:ColdSnow", continuous=False,
                     summary="Snow as Cold Diffusion has it.", range=(0, 1)),
-        degradation("reference", Reference, target="rethaw_imagenet_c.reference:Reference", continuous=False,
-                    summary="Any of them by the package imagecorruptions, image by image.", range=(0, 1)),
+        degradation("reference", Reference, target="rethaw_imagenet_c.reference:Reference", continuous=False, differentiable=False,
+                    compilable=False, bounded=True, summary="Any of them by the package imagecorruptions, image by image.",
+                    range=(0, 1)),
     ]  # fmt: skip

@@ -27,14 +27,15 @@ class Pixelate:
         b = 1 + u.to(x0.dtype) * (self.params.block_max - 1)
         below = b.floor()
         part = (b - below).view(-1, 1, 1, 1)
-        return torch.lerp(self.blocks(x0, below), self.blocks(x0, below + 1), part)
+        return self.blocks(x0, below).lerp_(self.blocks(x0, below + 1), part)
 
     adjoint = degrade  # a mean over blocks is a projection, and symmetric
 
     def blocks(self, x: Tensor, side: Tensor) -> Tensor:
         """The mean over blocks of `side` (B,) pixels."""
         height, width = x.shape[-2:]
-        return separable(x, block_mean(height, side), block_mean(width, side))
+        rows = block_mean(height, side)
+        return separable(x, rows, rows if width == height else block_mean(width, side))
 
 
 def block_mean(size: int, side: Tensor) -> Tensor:

@@ -96,11 +96,11 @@ class Downsample:
 def rethaw_degradations() -> list[Spec]:
     """Degradations."""
     return [
-        degradation("gaussian_blur", GaussianBlur, target="rethaw_kornia.blur:Blur", linear=True,
+        degradation("gaussian_blur", GaussianBlur, target="rethaw_kornia.blur:Blur", linear=True, bounded=True,
                     summary="Gaussian blur, continuous in σ."),
-        degradation("pixelate", Pixelate, target="rethaw_kornia.pixelate:Pixelate", linear=True,
+        degradation("pixelate", Pixelate, target="rethaw_kornia.pixelate:Pixelate", linear=True, bounded=True, memory=4.5,
                     summary="Mean over growing blocks."),
-        degradation("cumulative_blur", CumulativeBlur, target="rethaw_kornia.routines:CumulativeBlur", linear=True,
+        degradation("cumulative_blur", CumulativeBlur, target="rethaw_kornia.routines:CumulativeBlur", linear=True, bounded=True,
                     continuous=False, summary="The published blurs of Cold Diffusion, exactly, level by level."),
         degradation("downsample", Downsample, target="rethaw_kornia.routines:Downsample", linear=True,
                     continuous=False, summary="The published loss of resolution, by halves or pixel by pixel."),
