@@ -44,7 +44,7 @@ def compiles(d: Any, case: Case) -> None:
     x0, t = case.images(), case.severities()
     state = d.draw(x0, generators(1, COUNT))
     expected = d.degrade(x0, t, state)
-    torch.compiler.reset()
+    torch.compiler.reset()  # type: ignore[no-untyped-call]
     compiled = torch.compile(d.degrade, fullgraph=True, dynamic=False, backend="aot_eager")
     assert (compiled(x0, t, state) - expected).abs().max() <= 10 * case.tolerance, "compiled, it gives another result"
 
@@ -64,7 +64,7 @@ def memory_of_a_call(d: Any, shape: tuple[int, ...]) -> float:
     d.degrade(x0, t, ξ)
     with torch.no_grad(), LiveBytes() as live:
         d.degrade(x0, t, ξ)
-    return live.most / x0.untyped_storage().nbytes()
+    return live.most / (x0.numel() * x0.element_size())
 
 
 def low_precision(d: Any, case: Case) -> None:
@@ -89,7 +89,7 @@ class LiveBytes(TorchDispatchMode):
     """Follows the storages that operations make, until they are freed; `most` is the largest sum of their bytes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now, self.most = 0, 0
         self.seen: dict[int, Any] = {}
 
@@ -116,4 +116,4 @@ class LiveBytes(TorchDispatchMode):
 
 def key(value: Tensor) -> int:
     """The same for all views of one storage."""
-    return value.untyped_storage()._cdata
+    return int(value.untyped_storage()._cdata)
