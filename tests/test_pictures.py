@@ -14,8 +14,9 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from rethaw.api import RethawError
-from rethaw.engine import pictures
-from rethaw.engine.pictures import before_after, curve, grid, save, save_animation, sheet, strip, to_pil
+from rethaw.engine import pictures, plot
+from rethaw.engine.pictures import before_after, grid, save, save_animation, sheet, strip, to_pil
+from rethaw.engine.plot import curve
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -95,19 +96,19 @@ def test_any_curve_is_drawn_or_refused(log_y: bool, values: list[float]) -> None
 
 @given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
 def test_ticks_are_few_and_embrace_the_values(low: float, span: float) -> None:
-    ticks = pictures._ticks(low, low + span, 5)
+    ticks = plot._ticks(low, low + span, 5)
     slack = 1e-6 * (span + abs(low))
     assert 2 <= len(ticks) <= 8 and ticks == sorted(ticks)
     assert ticks[0] <= low + slack and ticks[-1] >= low + span - slack
 
 
 def test_ticks_are_round() -> None:
-    assert pictures._ticks(0.03, 0.43, 5) == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert [round(10**t, 6) for t in pictures._decades(-1.2, -0.2)] == [0.05, 0.1, 0.2, 0.5, 1]
+    assert plot._ticks(0.03, 0.43, 5) == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [round(10**t, 6) for t in plot._decades(-1.2, -0.2)] == [0.05, 0.1, 0.2, 0.5, 1]
 
 
 def test_letters_that_the_font_lacks_are_spelt() -> None:
-    assert pictures._spelt("σ → ½ é 猫") == "sigma -> 1?2 e ?"
+    assert pictures.spelt("σ → ½ é 猫") == "sigma -> 1?2 e ?"
     assert "…" in pictures._wrapped("w" * 99, 15, 100) and pictures._wrapped("a b", 15, 500) == "a b"
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from rethaw import __version__
 from rethaw.api import RethawError
-from rethaw.cli import degrade, demo, evaluate, generate, plugins, recipes, restore, schema, train, validate
+from rethaw.cli import calibrate, degrade, demo, evaluate, generate, plugins, recipes, restore, schema, train, validate
 from rethaw.cli.common import err
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("train")(train.train)
 app.command("restore")(restore.restore)
 app.command("generate")(generate.generate)
 app.command("degrade")(degrade.degrade)
+app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("validate")(validate.validate)
 app.command("recipes")(recipes.recipes)

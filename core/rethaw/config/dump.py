@@ -21,6 +21,15 @@ class Dumper(yaml.SafeDumper):
     }
 
 
+def on_one_line(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    """A list; one of pairs, such as a schedule's knots, is not spread over lines."""
+    pairs = bool(items) and all(isinstance(item, list) and len(item) == 2 for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True if pairs else None)
+
+
+Dumper.add_representer(list, on_one_line)
+
+
 def dump_config(config: Config) -> str:
     """YAML that loads to the same Config, on any machine that has the same plugins."""
     tree: dict[str, Any] = {}
@@ -36,6 +45,11 @@ def dump_config(config: Config) -> str:
             tree[key] = plain(value)
         elif key in ("version", "seed"):
             tree[key] = value
+    return dump_tree(tree)
+
+
+def dump_tree(tree: Any) -> str:
+    """Plain data as YAML."""
     return yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 

@@ -1,4 +1,4 @@
-"""The pictures that people look at: strips, grids, before and after, loss curves, animations.
+"""The pictures that people look at: strips, grids, before and after, animations.
 
 Images are tensors (C, H, W) or (B, C, H, W) with 1 or 3 channels in [-1, 1], clamped for display. Small ones
 are enlarged by a whole factor without smoothing, so that their pixels can be judged.
@@ -19,13 +19,13 @@ from torch import Tensor
 from rethaw.api import RethawError
 from rethaw.files import replacing
 
-__all__ = ["before_after", "curve", "grid", "save", "save_animation", "sheet", "strip", "to_pil"]
+__all__ = ["before_after", "grid", "save", "save_animation", "sheet", "strip", "to_pil"]
 
 Canvas = Image.Image
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
-PAPER, INK, SOFT, LINE, ACCENT = "#ffffff", "#1d1d1f", "#6b6b70", "#e3e3e6", "#d9480f"
+PAPER, INK, SOFT, ACCENT = "#ffffff", "#1d1d1f", "#6b6b70", "#d9480f"
 MARGIN, GAP, LEAST, WIDEST = 24, 12, 128, 1800
 NEAREST, BICUBIC, LANCZOS = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 # Pillow's own font has little more than ASCII, and a picture should look the same on every machine.
@@ -82,11 +82,11 @@ def _scaled(image: Canvas, factor: float) -> Canvas:
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _spelt(text: str) -> str:
+def spelt(text: str) -> str:
     """Text in the letters that the font has: accents are left off, the rest becomes a question mark."""
     plain = unicodedata.normalize("NFKD", text.translate(_SPELT))
     return "".join(c if " " <= c <= "~" or c in "±·…\n" else "?" for c in plain if not unicodedata.combining(c))
@@ -94,13 +94,13 @@ def _spelt(text: str) -> str:
 
 def _wrapped(text: str, size: int, width: int) -> str:
     """Text broken into lines that fit the width; a word that does not is cut."""
-    font, lines = _font(size), [""]
-    for word in _spelt(text).split():
+    face, lines = font(size), [""]
+    for word in spelt(text).split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
+        if face.getlength(longer) <= width:
             lines[-1] = longer
             continue
-        while font.getlength(word) > width and len(word) > 2:
+        while face.getlength(word) > width and len(word) > 2:
             word = word.rstrip("…")[:-1] + "…"
         lines.append(word)
     return "\n".join(line for line in lines if line)
@@ -110,11 +110,11 @@ def _height(text: str, size: int) -> int:
     return round(size * 1.35) * (text.count("\n") + 1) if text else 0
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, align: str = "l",
+def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, align: str = "l",
            fill: str = INK) -> None:  # fmt: skip
     """Writes lines down from `at`; align: l, m or r, which end of the lines is there."""
     for i, line in enumerate(text.split("\n")):
-        draw.text((at[0], at[1] + i * round(size * 1.35)), line, fill, _font(size), align + "a")
+        draw.text((at[0], at[1] + i * round(size * 1.35)), line, fill, font(size), align + "a")
 
 
 # --- strips and grids --------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def strip(images: Sequence[Tensor], labels: Sequence[str], title: str = "", zoom
             left = MARGIN + k * (wide + GAP)
             canvas.paste(cells[i], (left + (wide - cells[i].width) // 2, top))
             under = top + max(cells[j].height for j in row) + 8
-            _write(draw, (left + wide / 2, under), captions[i], 15, "m", SOFT)
+            write(draw, (left + wide / 2, under), captions[i], 15, "m", SOFT)
         top += height + GAP
     return canvas
 
@@ -149,7 +149,7 @@ def _page(width: int, height: int, title: str) -> tuple[Canvas, ImageDraw.ImageD
     top = MARGIN + (_height(text, 22) + GAP if text else 0)
     canvas = Image.new("RGB", (width + 2 * MARGIN, top + height + MARGIN), PAPER)
     draw = ImageDraw.Draw(canvas)
-    _write(draw, (MARGIN, MARGIN - 4), text, 22)
+    write(draw, (MARGIN, MARGIN - 4), text, 22)
     return canvas, draw, top
 
 
@@ -159,13 +159,13 @@ def grid(rows: Sequence[Sequence[Tensor]], row_labels: Sequence[str], column_lab
     wide, high = max(cell.width for cell in flat), max(cell.height for cell in flat)
     before = [_wrapped(label, 15, 150) for label in row_labels]
     above = [_wrapped(label, 15, wide) for label in column_labels]
-    left = max((round(_font(15).getlength(line)) for text in before for line in text.split("\n")), default=0)
+    left = max((round(font(15).getlength(line)) for text in before for line in text.split("\n")), default=0)
     left, head = left + GAP * bool(left), max((_height(text, 15) for text in above), default=0)
     columns = max(len(row) for row in rows)
     size = left + columns * (wide + GAP) - GAP, head + 6 + len(rows) * (high + GAP) - GAP
     canvas, draw, top = _page(*size, "")
     for j, text in enumerate(above):
-        _write(
+        write(
             draw,
             (MARGIN + left + j * (wide + GAP) + wide / 2, top + head - _height(text, 15)),
             text,
@@ -180,7 +180,7 @@ def grid(rows: Sequence[Sequence[Tensor]], row_labels: Sequence[str], column_lab
             canvas.paste(next(cells), (MARGIN + left + j * (wide + GAP), y))
         if i < len(before):
             middle = y + (high - _height(before[i], 15)) / 2
-            _write(draw, (MARGIN + left - GAP, middle), before[i], 15, "r", SOFT)
+            write(draw, (MARGIN + left - GAP, middle), before[i], 15, "r", SOFT)
     return canvas
 
 
@@ -204,8 +204,8 @@ def before_after(panels: Sequence[tuple[str, str, Tensor]], crop: Box | None = N
     canvas, draw, top = _page(len(panels) * (wide + GAP) - GAP, head + high + GAP + detail[1], "")
     for i, (title, subtitle) in enumerate(texts):
         x, y = MARGIN + i * (wide + GAP), top + head
-        _write(draw, (x, top - 4), title, 20)
-        _write(draw, (x, top - 4 + _height(title, 20)), subtitle, 15, fill=SOFT)
+        write(draw, (x, top - 4), title, 20)
+        write(draw, (x, top - 4 + _height(title, 20)), subtitle, 15, fill=SOFT)
         canvas.paste(cells[i], (x, y))
         canvas.paste(sources[i].resize(detail, NEAREST if factor >= 3 else BICUBIC, box), (x, y + high + GAP))
         _frame(draw, [x + box[0] * factor, y + box[1] * factor, x + box[2] * factor, y + box[3] * factor])
@@ -229,61 +229,6 @@ def _box(crop: Box | None, sizes: set[Size]) -> Box:
 def _frame(draw: ImageDraw.ImageDraw, box: Sequence[float]) -> None:
     left, top, right, bottom = (round(v) for v in box)
     draw.rectangle((left, top, right - 1, bottom - 1), outline=ACCENT, width=2)
-
-
-# --- curves ------------------------------------------------------------------------------------------------
-
-
-def curve(rows: Sequence[tuple[float, float]], title: str, x_label: str, y_label: str, log_y: bool = False) -> Canvas:
-    """A line through the points (x, y), which come in order of x; points that are not finite are left out.
-
-    log_y: a logarithmic y axis, on which points of y ≤ 0 are left out too.
-    """
-    points = [(x, math.log10(y) if log_y else y) for x, y in rows if math.isfinite(y) and (y > 0 or not log_y)]
-    if not points:
-        raise RethawError(f"there is nothing to draw for {title!r}: no value is finite")
-    x_ticks = _ticks(points[0][0], points[-1][0], 6)
-    heights = [y for _, y in points]
-    y_ticks = _decades(min(heights), max(heights)) if log_y else _ticks(min(heights), max(heights), 5)
-    x_span, y_span = (points[0][0], points[-1][0]), (y_ticks[0], y_ticks[-1])
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return 168 + 1384 * _share(x, x_span), 784 - 616 * _share(y, y_span)
-
-    canvas = Image.new("RGB", (1600, 920), PAPER)  # twice the size, then halved: the line is smooth
-    draw = ImageDraw.Draw(canvas)
-    for y in y_ticks:
-        draw.line([(168, at(0, y)[1]), (1552, at(0, y)[1])], LINE, 2)
-        draw.text((148, at(0, y)[1]), f"{10**y if log_y else y:.6g}", SOFT, _font(30), "rm")
-    for x in (x for x in x_ticks if x_span[0] <= x <= x_span[1]):
-        draw.text((at(x, 0)[0], 804), f"{x:,.10g}", SOFT, _font(30), "ma")
-    draw.line([at(*point) for point in points], ACCENT, 4, "curve")
-    _write(draw, (48, 24), _spelt(title), 44)
-    _write(draw, (48, 92), _spelt(y_label), 30, fill=SOFT)
-    _write(draw, (1552, 852), _spelt(x_label), 30, "r", SOFT)
-    return canvas.resize((800, 460), LANCZOS)
-
-
-def _share(value: float, span: tuple[float, float]) -> float:
-    return (value - span[0]) / (span[1] - span[0]) if span[1] > span[0] else 0.5
-
-
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Some round numbers, of which the first is ≤ low and the last ≥ high."""
-    rough = (high - low or abs(low) or 1) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """The same of logarithms: powers of ten, with 2 and 5 times them if there are few."""
-    steps = (0.0, math.log10(2), math.log10(5)) if high - low < 2 else (0.0,)
-    ticks = [power + step for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
-    first = max((t for t in ticks if t <= low + 1e-9), default=ticks[0])
-    last = min((t for t in ticks if t >= high - 1e-9 and t > first), default=ticks[-1])
-    return [t for t in ticks if first <= t <= last]
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rethaw.api import Dataset
-from rethaw.engine import pictures
+from rethaw.engine import pictures, plot
 from rethaw.engine.examples import Order, observe
 from rethaw.engine.progress import read_log
 from rethaw.engine.restorer import Restorer
@@ -27,7 +27,7 @@ def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: i
     config = pipeline.config
     rows = [(row["step"], row["loss"]) for row in read_log(folder / LOG)]
     if len(rows) > 1:
-        pictures.save(pictures.curve(rows, "training loss", "step", config.train.loss), folder / "loss.png")
+        pictures.save(plot.curve(rows, "training loss", "step", config.train.loss), folder / "loss.png")
     order = Order(data, config.seed, config.restorer.channels, COUNT)
     items = [order[i] for i in range(COUNT)]
     x0 = torch.stack([item["image"] for item in items]).to(pipeline.device)

@@ -44,9 +44,10 @@ def compiles(d: Any, case: Case) -> None:
     x0, t = case.images(), case.severities()
     state = d.draw(x0, generators(1, COUNT))
     expected = d.degrade(x0, t, state)
-    torch.compiler.reset()  # type: ignore[no-untyped-call]
-    compiled = torch.compile(d.degrade, fullgraph=True, dynamic=False, backend="aot_eager")
-    assert (compiled(x0, t, state) - expected).abs().max() <= 10 * case.tolerance, "compiled, it gives another result"
+    torch._dynamo.reset()
+    compiled: Any = torch.compile(fullgraph=True, dynamic=False, backend="aot_eager")(d.degrade)
+    error = (compiled(x0, t, state) - expected).abs().max()
+    assert error <= 10 * case.tolerance, "compiled, it gives another result"
 
 
 def memory(d: Any, case: Case) -> None:
@@ -62,9 +63,10 @@ def memory_of_a_call(d: Any, shape: tuple[int, ...]) -> float:
     t = torch.empty(shape[0], device="meta")
     ξ = move(d.draw(torch.empty(shape), generators(1, shape[0])), "meta")
     d.degrade(x0, t, ξ)
-    with torch.no_grad(), LiveBytes() as live:
+    live = LiveBytes()
+    with torch.no_grad(), live:
         d.degrade(x0, t, ξ)
-    return live.most / (x0.numel() * x0.element_size())
+    return live.most / float(x0.numel() * x0.element_size())
 
 
 def low_precision(d: Any, case: Case) -> None:

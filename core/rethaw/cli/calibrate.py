@@ -1,0 +1,111 @@
+"""`rethaw calibrate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rethaw.api import RethawError
+from rethaw.cli.common import Overrides, Seed, say, spare_inputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rethaw.config.model import Config
+    from rethaw.engine.calibrate import Calibration
+    from rethaw.registry import Registry
+
+SIDE = 128
+
+
+def calibrate(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, recipe or run folder.")],
+    overrides: Overrides = None,
+    images: Annotated[
+        list[Path] | None, typer.Option("--images", "-i", help="Files or folders (default: the pipeline's data).")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", help="The id of the one degradation to calibrate, of a list.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option("--metric", "-m", help="core.rmse, core.ssim, or any other installed metric.")
+    ] = "core.rmse",
+    knots: Annotated[int, typer.Option(min=2, max=100, help="Knots of the schedule.")] = 11,
+    count: Annotated[int, typer.Option("-n", min=1, help="Images to measure on.")] = 16,
+    to: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A YAML file to write, which extends this one.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="A picture of the distances before and after.")] = None,
+    seed: Seed = None,
+) -> None:
+    """Find the schedule whose steps are even to the eye, or to any metric.
+
+    Measures how far each severity takes images, and prints the degradation with the schedule (knots) under which that
+    distance grows evenly. In a list, all items share the new pace; with --item, one is calibrated as it is alone.
+
+    [bold]Examples[/]
+
+        rethaw calibrate deblur data.path=photos/ --plot pace.png
+
+        rethaw calibrate my.yaml --item blur --metric core.ssim --out even.yaml
+    """
+    from rethaw.config import load_config
+    from rethaw.engine import calibrate as engine
+
+    spare_inputs(filter(None, (to, plot)), [Path(pipeline), *(images or [])])
+    config, registry = load_config(pipeline, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
+    x0 = squares(images, config.restorer.channels, count) if images else examples(config, registry, count)
+    found = engine.calibrate(config, registry, x0, metric, knots, item)
+    say(f"# {metric} on {len(x0)} images, " + "; ".join(
+        f"{when} at most {part:.0%} from even" for when, part in zip(("before", "after"), found.uneven, strict=True)))  # fmt: skip
+    say(engine.as_yaml(found.config).rstrip())
+    write(found, pipeline, metric, to, plot)
+
+
+def squares(paths: list[Path], channels: int, count: int) -> Tensor:
+    """The first images of files and folders, their middle squares at one size, (B, C, SIDE, SIDE)."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from rethaw.images import find_images, read_image
+
+    found = []
+    for path in find_images(paths)[:count]:
+        x = read_image(path, channels).pixels
+        side = min(x.shape[-2:])
+        top, left = ((n - side) // 2 for n in x.shape[-2:])
+        square = x[None, :, top : top + side, left : left + side]
+        found.append(interpolate(square, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(-1, 1))
+    return torch.cat(found)
+
+
+def examples(config: Config, registry: Registry, count: int) -> Tensor:
+    """The first images of the pipeline's data, (B, C, H, W)."""
+    import torch
+
+    from rethaw.engine.examples import first_images
+
+    if config.data is None:
+        raise RethawError("the pipeline has no data to measure on", "Give images: --images photos/.")
+    data = registry.build("dataset", config.data.use, config.data.params)
+    return torch.cat(list(first_images(data, config.seed, config.restorer.channels, min(count, len(data)))))
+
+
+def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:
+    """The YAML file and the picture, where they are asked for."""
+    from rethaw.engine import calibrate as engine
+    from rethaw.engine import pictures
+    from rethaw.engine.plot import curves
+    from rethaw.files import write_text
+
+    if to:
+        base = os.path.relpath(pipeline, to.parent) if Path(pipeline).exists() else pipeline
+        write_text(to, engine.as_yaml(found.config, base))
+        say(f"# wrote {to}")
+    if plot:
+        lines = {"before": found.before, "after": found.after}
+        pictures.save(curves(lines, "how far severity takes images", "severity t", metric), plot)
+        say(f"# wrote {plot}")
