@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES = 30
-SHEET_SIDE = 160
+SHEET_SIDE = 80
+SHORT = 12
+"""Rows of a sheet from which on it is folded in two."""
 
 
 def degrade(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, recipe or run folder; with --all, the image.")],
-    image: Annotated[Path | None, typer.Argument(help="A clean image.")] = None,
+    pipeline: Annotated[str | None, typer.Argument(help="A YAML file, recipe or run folder; not with --all.")] = None,
+    image: Annotated[Path | None, typer.Argument(help="A clean image (with --all: default is a test card).")] = None,
     overrides: Overrides = None,
     to: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("degraded.png"),
     count: Annotated[int, typer.Option("-n", min=2, help="Severities shown, from 0 to 1.")] = 6,
@@ -37,10 +39,10 @@ def degrade(
 
         rethaw degrade --all photo.jpg --out sheet.png
     """
-    spare_inputs([to, to.with_suffix(".gif")], [Path(pipeline), *([image] if image else [])])
+    spare_inputs([to, to.with_suffix(".gif")], [Path(word) for word in (pipeline, image) if word])
     if every:
-        contact_sheet(Path(pipeline), to, count, seed or 0)
-    elif image is None:
+        contact_sheet(Path(pipeline) if pipeline else None, to, count, seed or 0)
+    elif pipeline is None or image is None:
         raise RethawError("name a pipeline and an image", "Such as: rethaw degrade deblur photo.jpg")
     else:
         draw_strip(pipeline, image, overrides or [], to, count, animate, seed)
@@ -76,31 +78,46 @@ def draw_strip(
         say(f"wrote {moving}")
 
 
-def contact_sheet(image: Path, to: Path, count: int, seed: int) -> None:
+def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     """Every installed degradation that works with its default parameters, a row each; the others are told."""
     import torch
-    from torch.nn.functional import interpolate
 
-    import rethaw
     from rethaw.engine import pictures
-    from rethaw.engine.degradation import probe
-    from rethaw.images import read_image
-    from rethaw.ops import expand, generators
     from rethaw.registry import Registry
 
-    x0 = read_image(image).pixels[None]
-    factor = SHEET_SIDE / min(x0.shape[-2:])
-    if factor < 1:
-        x0 = interpolate(x0, scale_factor=factor, mode="bicubic", antialias=True).clamp(-1, 1)
-    ts, rows, names = torch.linspace(0, 1, count).tolist(), [], []
+    x0 = sheet_image(image)
+    ts = torch.linspace(0, 1, count).tolist()
+    rows: dict[str, list[Tensor]] = {}
     for name in Registry().names("degradation"):
         try:
-            degradation = rethaw.build("degradation", name)
-            probe(degradation, x0)
+            rows[name.replace(".", " ")] = row(name, x0, ts, seed)
         except RethawError as error:
             warn(f"{name} is left out: {error.message}")
-            continue
-        state = degradation.draw(x0, generators(seed, 1))
-        rows.append([degradation.degrade(x0, expand(t, x0), state)[0] for t in ts])
-        names.append(name.replace(".", " "))
-    pictures.save(pictures.grid(rows, names, [f"t = {t:.2f}" for t in ts]), to)
+    half = len(rows) if len(rows) <= SHORT else -(-len(rows) // 2)
+    labels = [f"t = {t:.2f}" for t in ts]
+    parts = [dict(list(rows.items())[i : i + half]) for i in range(0, len(rows), half)]
+    pictures.save(pictures.beside([pictures.grid(list(p.values()), list(p), labels, zoom=1) for p in parts]), to)
+
+
+def sheet_image(image: Path | None) -> Tensor:
+    """The image of a sheet, (1, 3, H, W), its shorter side at most SHEET_SIDE; a test card if none is given."""
+    from torch.nn.functional import interpolate
+
+    from rethaw.engine.testcard import testcard
+    from rethaw.images import read_image
+
+    x0 = (read_image(image).pixels if image else testcard())[None]
+    factor = SHEET_SIDE / min(x0.shape[-2:])
+    return interpolate(x0, scale_factor=factor, mode="bicubic", antialias=True).clamp(-1, 1) if factor < 1 else x0
+
+
+def row(name: str, x0: Tensor, ts: list[float], seed: int) -> list[Tensor]:
+    """A degradation with its defaults at each severity. Raises RethawError where it cannot be used."""
+    import rethaw
+    from rethaw.engine.degradation import probe
+    from rethaw.ops import expand, generators
+
+    degradation = rethaw.build("degradation", name)
+    probe(degradation, x0)
+    state = degradation.draw(x0, generators(seed, 1))
+    return [degradation.degrade(x0, expand(t, x0), state)[0] for t in ts]

@@ -19,7 +19,7 @@ from torch import Tensor
 from rethaw.api import RethawError
 from rethaw.files import replacing
 
-__all__ = ["before_after", "grid", "save", "save_animation", "sheet", "strip", "to_pil"]
+__all__ = ["before_after", "beside", "grid", "save", "save_animation", "sheet", "strip", "to_pil"]
 
 Canvas = Image.Image
 Size = tuple[int, int]
@@ -153,9 +153,14 @@ def _page(width: int, height: int, title: str) -> tuple[Canvas, ImageDraw.ImageD
     return canvas, draw, top
 
 
-def grid(rows: Sequence[Sequence[Tensor]], row_labels: Sequence[str], column_labels: Sequence[str]) -> Canvas:
-    """A table of images with a label before each row and above each column; rows may differ in length."""
-    flat = _sized([to_pil(image) for row in rows for image in row], most=480)
+def grid(
+    rows: Sequence[Sequence[Tensor]], row_labels: Sequence[str], column_labels: Sequence[str], zoom: int | None = None
+) -> Canvas:
+    """A table of images with a label before each row and above each column; rows may differ in length.
+
+    zoom: a whole factor for all; if not given, small images are enlarged and very large ones reduced.
+    """
+    flat = _sized([to_pil(image) for row in rows for image in row], most=480, zoom=zoom)
     wide, high = max(cell.width for cell in flat), max(cell.height for cell in flat)
     before = [_wrapped(label, 15, 150) for label in row_labels]
     above = [_wrapped(label, 15, wide) for label in column_labels]
@@ -182,6 +187,16 @@ def grid(rows: Sequence[Sequence[Tensor]], row_labels: Sequence[str], column_lab
             middle = y + (high - _height(before[i], 15)) / 2
             write(draw, (MARGIN + left - GAP, middle), before[i], 15, "r", SOFT)
     return canvas
+
+
+def beside(canvases: Sequence[Canvas]) -> Canvas:
+    """Pictures side by side."""
+    page = Image.new("RGB", (sum(c.width for c in canvases), max(c.height for c in canvases)), PAPER)
+    left = 0
+    for canvas in canvases:
+        page.paste(canvas, (left, 0))
+        left += canvas.width
+    return page
 
 
 # --- before and after --------------------------------------------------------------------------------------
@@ -240,7 +255,7 @@ def save(image: Canvas, path: Path) -> None:
     if kind not in Image.SAVE:
         raise RethawError(f"{path} has an ending that cannot be written", "Choose .png, .jpg or .webp.")
     with replacing(Path(path)) as file:
-        image.save(file, kind, quality=92)
+        image.save(file, kind, quality=80 if kind == "WEBP" else 92)
 
 
 def save_animation(frames: Iterable[Tensor], path: Path, seconds: float = 3.0, hold: float = 1.0) -> None:
