@@ -17,15 +17,16 @@ from torch import Generator, Tensor
 
 from rethaw.api import Degradation, Rng
 from rethaw.images import find_images, read_image
+from rethaw.inverse import gains, linear_part, pseudo_inverse
 from rethaw.linear import (
     Constant, band_blur, channel_svd, dense_blur, diagonal_svd, mix_channels, separable, separable_blur, separable_svd,
 )  # fmt: skip
 
 __all__ = [
     "Constant",
-    "band_blur", "channel_svd", "dense_blur", "diagonal_svd", "expand", "find_images", "generators", "inverse",
-    "level", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "per_image", "poisson_quantile", "posterior",
-    "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd",
+    "band_blur", "channel_svd", "dense_blur", "diagonal_svd", "expand", "find_images", "gains", "generators", "inverse",
+    "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "per_image", "poisson_quantile", "posterior",
+    "pseudo_inverse", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd",
     "severity_at", "severity_pairs", "severity_rows",
 ]  # fmt: skip
 

@@ -140,11 +140,11 @@ def known_plugins() -> Mapping[str, Any]:
 
 
 def param_docs(params: type) -> dict[str, str]:
-    """The line of a parameter class's docstring that explains each parameter (`name: text`)."""
+    """The line of a parameter class's docstring, or of its bases', that explains each parameter (`name: text`)."""
     docs: dict[str, str] = {}
     names = {f.name for f in fields(params)}
     current = ""
-    for line in (params.__doc__ or "").splitlines():
+    for line in "\n\n".join(cls.__doc__ or "" for cls in reversed(params.__mro__)).splitlines():
         head, colon, rest = line.strip().partition(":")
         if colon and head in names:
             current = head

@@ -36,11 +36,17 @@ def generate(
     sampler: SamplerName = None,
     steps: Steps = None,
     cond: Conditions = None,
+    reference: Annotated[
+        Path | None, typer.Option("--from", help="A picture to start from, degraded, instead of x_1 (SDEdit).")
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="How far --from is degraded: 0 keeps it, 1 leaves nothing of it.")
+    ] = 0.6,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of the first batch.")] = False,
     seed: Seed = None,
     device: Device = None,
 ) -> None:
-    """Generate images from samples of the fully degraded x_1 (noise, or the prior that the run has fitted).
+    """Generate images from samples of the fully degraded x_1 (noise, or the prior that the run has fitted), or from a picture.
 
     Writes 000.png …, grid.png and report.json; image i is the same however many are asked for.
 
@@ -49,6 +55,8 @@ def generate(
         rethaw generate runs/noise -n 16 --steps 100
 
         rethaw generate runs/noise -n 4 --cond label=cat --seed 7 --animate
+
+        rethaw generate runs/noise -n 4 --from photo.png --strength 0.5
     """
     import torch
 
@@ -59,14 +67,19 @@ def generate(
 
     pipeline = Pipeline.load(run, device=device)
     seed = pipeline.config.seed if seed is None else seed
+    picture = pipeline.tensor(reference) if reference else None
     made, film = [], Film(FRAMES)
     with bar("generating", n) as done:
         for first in range(0, n, BATCH):
             count = min(BATCH, n - first)
-            x, state = pipeline.start(count, parse_size(size), seed, first)
+            if picture is not None:
+                x, state = pipeline.reference(picture.expand(count, *picture.shape), strength, seed, first)
+            else:
+                x, state = pipeline.start(count, parse_size(size), seed, first)
             rng = generators(seed + 1, count, first)
+            severity = 1.0 if picture is None else strength
             for step in pipeline.trajectory(
-                x, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), generator=rng
+                x, severity, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), generator=rng
             ):
                 if animate and not first:
                     film.add(float(step.t[0]), step.x, step.x0_hat)

@@ -11,7 +11,20 @@ from rich.markup import escape
 
 from rethaw import __version__
 from rethaw.api import RethawError
-from rethaw.cli import calibrate, degrade, demo, evaluate, generate, plugins, recipes, restore, schema, train, validate
+from rethaw.cli import (
+    calibrate,
+    degrade,
+    demo,
+    evaluate,
+    generate,
+    interpolate,
+    plugins,
+    recipes,
+    restore,
+    schema,
+    train,
+    validate,
+)
 from rethaw.cli.common import err
 
 app = typer.Typer(
@@ -26,6 +39,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("restore")(restore.restore)
 app.command("generate")(generate.generate)
+app.command("interpolate")(interpolate.interpolate)
 app.command("degrade")(degrade.degrade)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)

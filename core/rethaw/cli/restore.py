@@ -47,6 +47,13 @@ def restore(
     state: Annotated[
         list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")
     ] = None,
+    measurement: Annotated[
+        str | None,
+        typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'."),
+    ] = None,
+    consistency: Annotated[
+        str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")
+    ] = None,
     cond: Conditions = None,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
     seed: Seed = None,
@@ -63,11 +70,14 @@ def restore(
         rethaw restore runs/deblur photos/ --degrade --sampler core.naive --steps 50 --animate
 
         rethaw restore runs/inpaint holed.png --state mask=mask.png
+
+        rethaw restore runs/noise blurred.png --measurement "{use: kornia.gaussian_blur, bits: 8}" --sampler core.ddrm
     """
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import find_images
 
-    pipeline = Pipeline.load(run, device=device)
+    given = {"measurement": measurement, "consistency.weight": "null" if consistency == "auto" else consistency}
+    pipeline = Pipeline.load(run, [f"{key}={value}" for key, value in given.items() if value], device=device)
     files = find_images(images)
     job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
     names = unique_names(files)
@@ -168,7 +178,7 @@ class Job:
         from rethaw.ops import generators
 
         film, frames = Film(STATIONS), Film(FRAMES)
-        for step in self.pipeline.trajectory(
+        for step in self.pipeline.restoration(
             x, self.severity, state=state, generator=generators(self.seed, 1), **self.options
         ):
             film.add(float(step.t[0]), step.x[0], step.x0_hat[0])

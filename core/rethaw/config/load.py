@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rethaw.api import RethawError
 from rethaw.config.compose import find_file, load_tree, marked, override
-from rethaw.config.model import DEFAULTS, HOSTS, KEYS, LISTS, SECTIONS, SINGLE, Component, Config, PlainHost
+from rethaw.config.model import DEFAULTS, KEYS, LISTS, SECTIONS, SINGLE, Component, Config, host_of
 from rethaw.config.yaml import ConfigError, Mark, Marked, Problem, parse_yaml
 from rethaw.plugins import Policy
 from rethaw.registry import Registry
@@ -77,10 +77,12 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
         found.add(place(tree, "sampler"), "variance: learned of the sampler needs a restorer that learns it",
                   "Set restorer: {variance: learned} and train.")  # fmt: skip
     channels = getattr(restorer, "channels", 3)
-    for item in leaves(values["degradation"]):
+    measured = filter(None, [values["measurement"]])
+    for key, item in [(key, item) for key, items in (("degradation", values["degradation"]), ("measurement", measured))
+                      for item in leaves(items)]:  # fmt: skip
         needed = registry.find("degradation", item.use)[1].traits["channels"]
         if needed not in (None, channels):
-            found.add(place(tree, "degradation"), f"{item.use} works on {needed}-channel images, "
+            found.add(place(tree, key), f"{item.use} works on {needed}-channel images, "
                       f"but restorer.channels is {channels}")  # fmt: skip
 
 
@@ -161,7 +163,7 @@ class Findings:
         except RethawError as error:
             self.add(use.mark, f"{path}: {error.message}", error.hint)
             return None
-        host_cls = HOSTS.get(kind, PlainHost)
+        host_cls = host_of(path, kind)
         host_keys = {f.name for f in fields(host_cls)}
         own_keys = {f.name for f in fields(spec.params)}
         self.unknown_keys(node, ["use", *sorted(own_keys), *sorted(host_keys - own_keys)], path)

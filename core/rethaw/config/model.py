@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -62,9 +63,6 @@ class PlainHost:
     id: str | None = None
 
 
-HOSTS: dict[str, type] = {"degradation": DegradationHost, "conditioner": ConditionerHost}
-
-
 @dataclass(frozen=True)
 class Component:
     """A component as a YAML names it: full name, validated parameters, host keys, and nested components (`of`)."""
@@ -91,6 +89,40 @@ class Observation:
 
     bits: Literal[8, 16] | None = None
     noise: Annotated[float, Ge(0)] = 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of what separates an observation from D(x0): noise, and rounding to so many bits."""
+        rounding = 2 / (2**self.bits - 1) / math.sqrt(12) if self.bits else 0.0
+        return math.hypot(self.noise, rounding)
+
+
+@dataclass(frozen=True)
+class MeasurementHost(Observation, DegradationHost):
+    """Keys that a measurement takes beside its degradation's own."""
+
+
+HOSTS: dict[str, type] = {
+    "degradation": DegradationHost, "conditioner": ConditionerHost, "measurement": MeasurementHost,
+}  # fmt: skip
+"""The host keys of a kind, or of one key of the pipeline; all others take PlainHost's."""
+
+
+def host_of(key: str, kind: str) -> type:
+    """The host keys of a component of that kind, which stands under that key of the pipeline."""
+    return HOSTS.get(key) or HOSTS.get(kind, PlainHost)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Data consistency: each estimate x̂0 is moved, as little as may be, so that D(x̂0, t) explains x_t.
+
+    weight: λ of x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t)): less trusts x_t more; null takes it from the observation.
+    iterations: of conjugate gradients, where the degradation has no singular value decomposition.
+    """
+
+    weight: Annotated[float, Gt(0)] | None = None
+    iterations: Annotated[int, Ge(1)] = 20
 
 
 @dataclass(frozen=True)
@@ -183,10 +215,12 @@ class Config:
     data: the dataset to train on.
     degradation: one degradation, or a list that is applied in order.
     observation: how exactly degraded images are known.
+    measurement: what restored images have gone through, where that is not the degradation that the restorer was trained on.
     backbone: the network.
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
     guidance: classifier-free guidance when sampling.
+    consistency: keeps each estimate of the restorer consistent with what it was made from.
     sampler: the default sampler.
     prior: the distribution of x_1 that generation starts from, where the degradation has none of its own.
     metrics: what `rethaw evaluate` measures, a list.
@@ -201,9 +235,11 @@ class Config:
     sampler: Component
     data: Component | None = None
     observation: Observation = field(default_factory=Observation)
+    measurement: Component | None = None
     restorer: Restorer = field(default_factory=Restorer)
     conditioner: tuple[Component, ...] = ()
     guidance: Guidance | None = None
+    consistency: Consistency | None = None
     prior: Component | None = None
     metrics: tuple[Component, ...] = ()
     seed: int = 0
@@ -212,11 +248,14 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "plugins": Policy, "observation": Observation, "restorer": Restorer, "guidance": Guidance, "train": Train,
+    "plugins": Policy, "observation": Observation, "restorer": Restorer, "guidance": Guidance,
+    "consistency": Consistency, "train": Train,
 }  # fmt: skip
 """Keys with a fixed set of keys of their own."""
 
-SINGLE: dict[str, str] = {"data": "dataset", "backbone": "backbone", "sampler": "sampler", "prior": "prior"}
+SINGLE: dict[str, str] = {
+    "data": "dataset", "measurement": "degradation", "backbone": "backbone", "sampler": "sampler", "prior": "prior",
+}  # fmt: skip
 """Keys that name one component, and its kind."""
 
 LISTS: dict[str, str] = {"degradation": "degradation", "conditioner": "conditioner", "metrics": "metric"}
@@ -230,5 +269,5 @@ DEFAULTS: dict[str, Any] = {
 }
 """What a pipeline that is silent about a component gets."""
 
-KEYS: tuple[str, ...] = ("version", "extends", "plugins", "data", "degradation", "observation", "backbone", "restorer",
-                         "conditioner", "guidance", "sampler", "prior", "metrics", "seed", "train")  # fmt: skip
+KEYS: tuple[str, ...] = ("version", "extends", "plugins", "data", "degradation", "observation", "measurement", "backbone",
+                         "restorer", "conditioner", "guidance", "consistency", "sampler", "prior", "metrics", "seed", "train")  # fmt: skip

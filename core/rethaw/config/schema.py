@@ -9,7 +9,7 @@ from pydantic import PydanticUserError
 
 from rethaw.api import RethawError, Spec
 from rethaw.config.load import adapter
-from rethaw.config.model import HOSTS, LISTS, SECTIONS, SINGLE, Config, PlainHost
+from rethaw.config.model import HOSTS, LISTS, SECTIONS, SINGLE, Config, host_of
 from rethaw.plugins import CORE
 from rethaw.registry import Registry, param_docs
 
@@ -17,16 +17,16 @@ from rethaw.registry import Registry, param_docs
 def json_schema(registry: Registry) -> dict[str, Any]:
     """Draft 2020-12. Loads every plugin's light module; one that fails is left out."""
     defs: dict[str, Any] = {}
-    kinds = set(SINGLE.values()) | set(LISTS.values())
-    for kind in sorted(kinds):
+    places = {key if key in HOSTS else kind: kind for key, kind in (SINGLE | LISTS).items()}
+    for key, kind in sorted(places.items()):
         found = [registry.find(kind, name) for name in registry.names(kind)]
-        shapes = [shape for full, spec in found if (shape := component_schema(full, spec, defs))]
+        shapes = [shape for full, spec in found if (shape := component_schema(full, spec, host_of(key, kind), defs))]
         named = {"type": "string", "enum": [name for shape in shapes for name in shape["properties"]["use"]["enum"]]}
-        defs[kind] = {"anyOf": [named, *shapes] if shapes else [{"type": "string"}]}
+        defs[key] = {"anyOf": [named, *shapes] if shapes else [{"type": "string"}]}
     docs = param_docs(Config)
     properties: dict[str, Any] = {"version": {"const": 1}, "extends": {"type": "string"}, "seed": {"type": "integer"}}
     properties |= {key: object_schema(cls, defs) for key, cls in SECTIONS.items()}
-    properties |= {key: {"$ref": f"#/$defs/{kind}"} for key, kind in SINGLE.items()}
+    properties |= {key: {"$ref": f"#/$defs/{key if key in HOSTS else kind}"} for key, kind in SINGLE.items()}
     properties |= {key: {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}]}
                    for key, kind in LISTS.items()}  # fmt: skip
     for key, schema in properties.items():
@@ -36,9 +36,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
             "required": ["degradation"], "$defs": defs}  # fmt: skip
 
 
-def component_schema(full: str, spec: Spec, defs: dict[str, Any]) -> dict[str, Any] | None:
+def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]) -> dict[str, Any] | None:
     """One component: `use` with its names, its own parameters, the host's keys. None if pydantic cannot say."""
-    host = object_schema(HOSTS.get(spec.kind, PlainHost), defs)
+    host = object_schema(host_cls, defs)
     try:
         own = object_schema(spec.params, defs)
     except (RethawError, PydanticUserError):

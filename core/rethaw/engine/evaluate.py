@@ -90,7 +90,7 @@ def evaluate(
         for name in samplers:
             began = time.perf_counter()
             rng = generators(seed + 1, len(clean), report.images)
-            walk = pipeline.trajectory(
+            walk = pipeline.restoration(
                 x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, generator=rng
             )
             results[name] = last(walk).x

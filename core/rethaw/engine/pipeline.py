@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,13 @@ from rethaw.config.compose import marked
 from rethaw.config.load import Findings
 from rethaw.config.model import Component, Config
 from rethaw.config.yaml import ConfigError, Mark
+from rethaw.engine.consistency import consistent
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
 from rethaw.engine.examples import observe
+from rethaw.engine.measurement import Measurement, keeps_to
 from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
+from rethaw.engine.reference import between, known, noised
 from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
 from rethaw.engine.walk import Walk, along
@@ -43,6 +47,7 @@ class Pipeline:
         self.config, self.registry = config, registry
         self.device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.degradation: AnyDegradation = build_degradation(config, registry)
+        self.measurement = Measurement(config.measurement, registry) if config.measurement else None
         self.parameterization = Parameterization(config.restorer, self.degradation)
         self.conditioners = Conditioners(config, registry)
         self.restorer: Restorer | None = None
@@ -152,6 +157,14 @@ class Pipeline:
         built: Sampler = self.registry.build("sampler", component.use, component.params)
         return built
 
+    def measured(self, use: str, **given: Any) -> Pipeline:
+        """This pipeline, restoring from measurements by a degradation (`use`, its parameters, bits, noise), not its own."""
+        component = parse_component(use, "degradation", self.registry, given, "measurement")
+        other = copy.copy(self)
+        other.config = replace(self.config, measurement=component)
+        other.measurement = Measurement(component, self.registry)
+        return other
+
     @torch.no_grad()
     def trajectory(
         self, x: Tensor, severity: float = 1.0, *, state: State | None = None, sampler: str | None = None,
@@ -161,8 +174,8 @@ class Pipeline:
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
         state: ξ where it is known; None where nobody knows it ({} is drawn where nothing is random). cond: values by
-        field, one an image. generator: of samplers that draw. observation: a measurement, for samplers that keep to one. Raises RethawError before the first network call where
-        the sampler cannot work with the degradation.
+        field, one an image. generator: of samplers that draw. observation: a measurement, for samplers that keep to
+        one. Raises RethawError before the first network call where the sampler cannot work with the degradation.
         """
         if not 0 < severity <= 1:
             raise RethawError(f"severity {severity} is not in (0, 1]")
@@ -171,14 +184,40 @@ class Pipeline:
         if state is None and not self.degradation.draw(x[:1], generators(0, 1)):
             state = {}
         chosen = self.sampler(sampler, steps)
-        problem = getattr(chosen, "check", needs_state)(self.degradation, state, observation)
-        if problem:
-            raise RethawError(f"{type(chosen).__name__.lower()} sampling cannot undo {self.degradation.name}: {problem}",
-                              "Use --sampler core.direct, or give the state (--state mask=FILE).")  # fmt: skip
+        self._check(chosen, state, observation)
         severities = severity_rows(chosen.severities(self.degradation, severity), x)
         degradation = along(self.degradation, severities)
         restore = self.bound(degradation, x, cond)
+        if self.config.consistency:
+            precision = self.config.observation
+            restore = consistent(restore, self.degradation, state, observation, self.config.consistency, precision)
         yield from chosen.trajectory(restore, x, severities, degradation, state, rng, observation)
+
+    def _check(self, sampler: Sampler, state: State | None, observation: Observation | None) -> None:
+        """Refuses a sampler that cannot work with the degradation, the state or the measurement."""
+        name = type(sampler).__name__.lower()
+        if unfit := keeps_to(sampler, observation):
+            raise RethawError(f"{name} sampling cannot do this: {unfit}")
+        problem = getattr(sampler, "check", needs_state)(self.degradation, state, observation)
+        if problem:
+            hint = "Use --sampler core.direct, or give the state (--state mask=FILE)." if observation is None else ""
+            raise RethawError(f"{name} sampling cannot undo {self.degradation.name}: {problem}", hint)
+
+    def restoration(
+        self, y: Tensor, severity: float = 1.0, *, state: State | None = None, generator: Rng | None = None,
+        **options: Any,
+    ) -> Iterator[Step]:  # fmt: skip
+        """The trajectory from degraded images y to restored ones: from y itself, or from x_1 where y is a measurement.
+
+        severity, state: of the degradation that y went through. See `trajectory` for the rest.
+        """
+        rng = generator or generators(self.config.seed, len(y))
+        if self.measurement is None:
+            return self.trajectory(y, severity, state=state, generator=rng, **options)
+        y = y.to(self.device)
+        observation = self.measurement.observation(y, severity, state)
+        x, _ = self.first(y, rng)
+        return self.trajectory(x, generator=rng, observation=observation, **options)
 
     @torch.no_grad()
     def encode(
@@ -219,37 +258,38 @@ class Pipeline:
         sampler: str | None = None, steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None,
         seed: int | None = None,
     ) -> Any:  # fmt: skip
-        """Restores images that are already degraded, to the given severity.
+        """Restores images that are already degraded, to the given severity: by the measurement, if there is one.
 
         A tensor (B, C, H, W) gives a tensor; a list gives a list of (C, H, W). See `trajectory` for the rest.
         """
         seed = self.config.seed if seed is None else seed
         options: dict[str, Any] = {"state": state, "sampler": sampler, "steps": steps}
         if isinstance(images, Tensor):
-            steps_of = self.trajectory(images, severity, cond=cond, generator=generators(seed, len(images)), **options)
-            return last(steps_of).x
+            rng = generators(seed, len(images))
+            return last(self.restoration(images, severity, cond=cond, generator=rng, **options)).x
         found = []
         for i, image in enumerate(images):
             each = {field: [values[i]] for field, values in cond.items()} if cond else None
             x = self.tensor(image)[None]
             found.append(
-                last(self.trajectory(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0]
+                last(self.restoration(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0]
             )
         return found
 
     def degrade(
         self, x0: Tensor, severity: float = 1.0, seed: int | None = None, first: int = 0
     ) -> tuple[Tensor, State]:
-        """Degrades clean images (B, C, H, W) as the pipeline's observation would see them; x_t and ξ."""
+        """Degrades clean images (B, C, H, W) as they are observed, or measured if there is a measurement; x_t and ξ."""
         rng = generators(self.config.seed if seed is None else seed, len(x0), first)
-        x0 = x0.to(self.device)
-        state = self.degradation.draw(x0, rng)
-        x_t = observe(self.degradation.degrade(x0, expand(severity, x0), state), self.config.observation, rng)
-        return (x_t.clamp(-1, 1) if self.config.observation.bits else x_t), state
+        by = self.measurement
+        degradation, how = (by.degradation, by.how) if by else (self.degradation, self.config.observation)
+        x_t, state = noised(degradation, x0.to(self.device), severity, rng)
+        x_t = observe(x_t, how, rng)
+        return (x_t.clamp(-1, 1) if how.bits else x_t), state
 
     def known(self, state: State) -> State | None:
-        """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
-        return None if state and hasattr(self.degradation, "infer") else state
+        """The state that `degrade` drew, as `restoration` should get it: None where samplers are to infer it."""
+        return state if self.measurement else known(self.degradation, state)
 
     def makes_colour(self, like: Tensor) -> bool:
         """Whether the degradation leaves no colour in images like (1, 3, H, W), so that a grey file becomes coloured."""
@@ -268,7 +308,10 @@ class Pipeline:
         if not shape:
             raise RethawError("the run does not say how large its images are", "Give a size: --size 64.")
         rng = generators(self.config.seed if seed is None else seed, n, first)
-        like = torch.empty(n, *shape, device=self.device)
+        return self.first(torch.empty(n, *shape, device=self.device), rng)
+
+    def first(self, like: Tensor, rng: Rng) -> tuple[Tensor, State]:
+        """Draws as many x_1, and their states, as `like` has images, in its shape."""
         if hasattr(self.degradation, "prior"):
             x, state = self.degradation.prior(like, rng)
             return x, state
@@ -286,6 +329,44 @@ class Pipeline:
         x, state = self.start(n, size, seed)
         rng = generators((self.config.seed if seed is None else seed) + 1, n)
         return last(self.trajectory(x, state=state, sampler=sampler, steps=steps, cond=cond, generator=rng)).x
+
+    @torch.no_grad()
+    def edit(
+        self, images: Tensor | Sequence[Picture], strength: float = 0.6, *, sampler: str | None = None,
+        steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None, seed: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """New images after references of one size (SDEdit, 2108.01073): degraded to severity `strength`, and restored.
+
+        strength: 0 keeps the reference, 1 leaves nothing of it. Image i depends on (seed, i) alone.
+        """
+        x0 = images if isinstance(images, Tensor) else torch.stack([self.tensor(image) for image in images])
+        x, state = self.reference(x0, strength, seed)
+        rng = generators((self.config.seed if seed is None else seed) + 1, len(x))
+        walk = self.trajectory(x, strength, state=state, sampler=sampler, steps=steps, cond=cond, generator=rng)
+        return last(walk).x
+
+    def reference(
+        self, x0: Tensor, strength: float, seed: int | None = None, first: int = 0
+    ) -> tuple[Tensor, State | None]:
+        """Where `edit` starts: images (B, C, H, W), degraded; the state, or None if samplers are to infer it."""
+        rng = generators(self.config.seed if seed is None else seed, len(x0), first)
+        x, state = noised(self.degradation, x0.to(self.device), strength, rng)
+        return x, known(self.degradation, state)
+
+    @torch.no_grad()
+    def interpolate(
+        self, first: Picture, second: Picture, count: int = 8, strength: float = 0.6, *, own: bool = False,
+        sampler: str | None = None, steps: int | None = None, seed: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """`count` images from one picture to another of its size: both degraded, mixed, and restored.
+
+        own: each picture has a state of its own (a noise), and they are mixed spherically; else they share one.
+        """
+        seed = self.config.seed if seed is None else seed
+        a, b = (self.tensor(image).to(self.device) for image in (first, second))
+        x, state = between(self.degradation, a, b, count, strength, seed, own)
+        rng = [generators(seed + 1, 1)[0] for _ in range(count)]  # the same draws for all: only the mixture differs
+        return last(self.trajectory(x, strength, state=state, sampler=sampler, steps=steps, generator=rng)).x
 
     def tensor(self, image: Picture) -> Tensor:
         """One image of any kind as a tensor (C, H, W) in [-1, 1]."""
@@ -330,11 +411,13 @@ def complete(item: Component, data: Any, registry: Registry) -> Component:
     return replace(item, params=resolve(item.params, data)) if resolve else item
 
 
-def parse_component(name: str, kind: str, registry: Registry, given: Mapping[str, Any] | None = None) -> Component:
-    """One validated component from Python values."""
+def parse_component(
+    name: str, kind: str, registry: Registry, given: Mapping[str, Any] | None = None, key: str = ""
+) -> Component:
+    """One validated component from Python values, as it may stand under a key of the pipeline."""
     found = Findings()
     node = marked({"use": name, **(given or {})}, Mark(f"{kind} {name}"))
-    component = found.component(node, kind, kind, registry)
+    component = found.component(node, kind, key or kind, registry)
     if found.problems or component is None:
         raise ConfigError(found.problems)
     return component

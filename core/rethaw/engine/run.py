@@ -97,7 +97,7 @@ def components(config: Config) -> Iterator[Component]:
         for member in item.of:
             yield from walk(member)
 
-    singles = (config.data, config.backbone, config.sampler, config.prior)
+    singles = (config.data, config.measurement, config.backbone, config.sampler, config.prior)
     for item in (*singles, *config.degradation, *config.conditioner, *config.metrics):
         if item:
             yield from walk(item)

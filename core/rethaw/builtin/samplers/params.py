@@ -33,10 +33,85 @@ class Cold:
 
     steps: of the walk from the severity of the input to 0.
     state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
+    noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
+        that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
     """
 
     steps: Annotated[int, Ge(1)] = 20
     state: Literal["fixed", "inferred"] = "fixed"
+    noise: Annotated[float, Ge(0)] = 0.0
+
+
+@dataclass(frozen=True)
+class Renoise:
+    """Restores and degrades a little less, each time in a new way: x_s = D(R(x_t, t), s, ξ') with ξ' drawn anew.
+
+    Of Gaussian noise it is the loop of restore, then add less noise (Consistency Models, 2303.01469, Algorithm 1); of a
+    degradation that nothing is random about it is core.naive. It never needs to know ξ.
+
+    steps: of the walk from the severity of the input to 0.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20
+
+
+Unit = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class DDRM:
+    """Denoising diffusion restoration (2201.11793): each singular component of a linear measurement gets its own update.
+
+    steps: of the walk from x_1 to 0.
+    eta: η, the share of fresh noise where the measurement says nothing, or less than x_t.
+    eta_b: η_b, the weight of the measurement where it says more than x_t.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20
+    eta: Unit = 0.85
+    eta_b: Unit = 1.0
+
+
+@dataclass(frozen=True)
+class DDNM:
+    """Denoising diffusion null-space models (2212.00490): range space from the measurement, null space from the restorer.
+
+    With noise on the measurement it is DDNM+ (section 3.3), without the time travel.
+
+    steps: of the walk from x_1 to 0.
+    eta: η, the share of fresh noise in each step: 0 as in DDIM, 1 all of it.
+    iterations: of conjugate gradients, where the measurement has an adjoint but no singular value decomposition.
+    """
+
+    steps: Annotated[int, Ge(1)] = 50
+    eta: Unit = 0.85
+    iterations: Annotated[int, Ge(1)] = 100
+
+
+@dataclass(frozen=True)
+class DPS:
+    """Diffusion posterior sampling (2209.14687): ancestral steps, pulled to the measurement through the restorer's gradient.
+
+    steps: of the walk from x_1 to 0.
+    scale: ζ', the length of the pull by the gradient of |y - D(x̂0)|.
+    """
+
+    steps: Annotated[int, Ge(1)] = 200
+    scale: Annotated[float, Gt(0)] = 1.0
+
+
+@dataclass(frozen=True)
+class RePaint:
+    """Inpainting (RePaint, 2201.09865): the known pixels are noised anew at each step, and stretches are walked again.
+
+    steps: severities between x_1 and 0.
+    jump: how many steps are walked again at a time.
+    resamples: how often each stretch is walked; 1 never goes back.
+    """
+
+    steps: Annotated[int, Ge(1)] = 50
+    jump: Annotated[int, Ge(1)] = 5
+    resamples: Annotated[int, Ge(1)] = 5
 
 
 Spacing = Literal["uniform", "karras", "log_snr"]
@@ -141,4 +216,14 @@ SPECS: list[Spec] = [
     sampler("edm", EDM, target=f"{AT}.edm:EDM", summary="EDM: Heun's method with stochastic churn."),
     sampler("dpm_solver", DPMSolver, target=f"{AT}.solvers:DPMSolver", summary="DPM-Solver++(2M)."),
     sampler("flow", Flow, target=f"{AT}.flow:Flow", summary="Rectified flow and flow matching, Euler or Heun."),
-]
+    sampler("renoise", Renoise, target=f"{AT}.restoration:Renoise",
+            summary="Restore, then degrade less and anew, in turn (multistep consistency sampling)."),
+    sampler("ddrm", DDRM, target=f"{AT}.measurement:DDRM",
+            summary="From a linear measurement, by its singular values (DDRM)."),
+    sampler("ddnm", DDNM, target=f"{AT}.measurement:DDNM",
+            summary="From a linear measurement: only its null space is restored (DDNM, DDNM+)."),
+    sampler("dps", DPS, target=f"{AT}.measurement:DPS",
+            summary="From any differentiable measurement, by gradients through the restorer (DPS)."),
+    sampler("repaint", RePaint, target=f"{AT}.repaint:RePaint",
+            summary="Inpainting with resampling (RePaint)."),
+]  # fmt: skip

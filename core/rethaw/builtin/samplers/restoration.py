@@ -11,7 +11,8 @@ from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import Cold as ColdParams
 from rethaw.builtin.samplers.params import Direct as DirectParams
 from rethaw.builtin.samplers.params import Naive as NaiveParams
-from rethaw.ops import expand, severity_pairs
+from rethaw.builtin.samplers.params import Renoise as RenoiseParams
+from rethaw.ops import expand, randn, severity_pairs
 
 
 def last_step(x: Tensor) -> Step:
@@ -88,7 +89,7 @@ class Cold:
     """Algorithm 2: x_s = x_t - D(x̂0, t, ξ) + D(x̂0, s, ξ), with ξ fixed, or inferred from x_t and x̂0 at each step.
 
     For a degradation linear in t it recovers x0 under any restorer (section 3.3 of the paper). With inferred ξ and
-    Gaussian noise it is DDIM with η = 0 (2010.02502, eq. 12).
+    Gaussian noise it is DDIM with η = 0 (2010.02502, eq. 12). White noise δ on x_1 breaks the symmetry of flat starts.
     """
 
     def __init__(self, params: ColdParams) -> None:
@@ -107,9 +108,36 @@ class Cold:
         self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
         generator: Rng, observation: Observation | None = None,
     ) -> Iterator[Step]:  # fmt: skip
+        if self.params.noise:
+            x = x + self.params.noise * randn(x, generator)
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
             ξ = explaining(degradation, x, x0_hat, t, None if self.inferred else state)
             x = x - degradation.degrade(x0_hat, t, ξ) + degradation.degrade(x0_hat, s, ξ)
+        yield last_step(x)
+
+
+class Renoise:
+    """x_s = D(R(x_t, t), s, ξ') with ξ' drawn anew at each step (2303.01469, Algorithm 1, for any degradation)."""
+
+    def __init__(self, params: RenoiseParams) -> None:
+        self.params = params
+
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
+        return None
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        return torch.linspace(start, 0.0, self.params.steps + 1, dtype=torch.float64)
+
+    def trajectory(
+        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
+        generator: Rng, observation: Observation | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
+        for t, s in severity_pairs(severities, x):
+            x0_hat = restore(x, t).x0
+            yield Step(t, x, x0_hat)
+            x = degradation.degrade(x0_hat, s, degradation.draw(x, generator))
         yield last_step(x)

@@ -1,0 +1,83 @@
+"""Inpainting with a restorer of Gaussian noise: RePaint (Lugmayr et al. 2022, arXiv 2201.09865)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
+from rethaw.builtin.samplers.measurement import unfit
+from rethaw.builtin.samplers.params import RePaint as Params
+from rethaw.builtin.samplers.restoration import last_step
+from rethaw.ops import inverse, linear_part, posterior, randn, schedule
+
+KNOWN = 0.999  # of a pixel must be left by a soft mask
+
+
+def kept(observation: Observation) -> Tensor:
+    """How much of each pixel a mask leaves: the linear part of the measurement, of an image of ones."""
+    y, measured, t, state, _ = observation
+    return linear_part(measured, y, t, state)[0](torch.ones_like(y))
+
+
+class RePaint:
+    """Algorithm 1: each step takes the known pixels from the picture, noised to x_s, and the others from the restorer.
+
+    The two halves agree better when a stretch of `jump` steps is walked `resamples` times, noised back in between; the
+    walk's severities say so, by going up again. A station before a way back shows the last x̂0.
+    """
+
+    measures = True
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
+        problem = unfit(degradation, observation)
+        if problem or observation is None:
+            return problem
+        y, measured, t, ξ, _ = observation
+        apply, _ = linear_part(measured, y, t, ξ)
+        probe = torch.linspace(-1, 1, y[0].numel(), device=y.device, dtype=y.dtype).view(1, *y.shape[1:]).expand_as(y)
+        masks = (apply(probe) - kept(observation) * probe).abs().max() < 1e-4
+        return None if masks else f"the measurement {getattr(measured, 'name', '')} is not a mask"
+
+    def stations(self) -> list[int]:
+        """The numbers of steps that are left: down in stretches, each walked several times."""
+        steps, jump = self.params.steps, self.params.jump
+        found = [steps]
+        for high in range(steps, 0, -jump):
+            stretch = list(range(high - 1, max(high - jump, 0) - 1, -1))
+            found += stretch + [high, *stretch] * (self.params.resamples - 1)
+        return found
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        return torch.tensor(self.stations(), dtype=torch.float64) * (start / self.params.steps)
+
+    def trajectory(
+        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
+        generator: Rng, observation: Observation | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
+        assert observation is not None
+        known, y = kept(observation) > KNOWN, observation.y
+        times, α, σ = schedule(degradation, severities, x)
+        a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
+        added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s
+        ratio = α[1:] * inverse(α[:-1])
+        a, b, std, added, ratio, α, σ = (c.to(x.dtype) for c in (a, b, variance.sqrt(), added, ratio, α, σ))
+        x0_hat = x
+        for i, (at, to) in enumerate(pairwise(self.stations())):
+            if to > at:
+                yield Step(times[i], x, x0_hat)
+                x = ratio[i] * x + added[i] * randn(x, generator)
+                continue
+            x0_hat = restore(x, times[i]).x0
+            yield Step(times[i], x, x0_hat)
+            guess = a[i] * x + b[i] * x0_hat + std[i] * randn(x, generator)
+            x = torch.where(known, α[i + 1] * y + σ[i + 1] * randn(x, generator), guess)
+        yield last_step(x)

@@ -1,0 +1,50 @@
+"""Data consistency: an estimate of the clean image is moved until it explains the image that it was made from."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rethaw.api import Observation, Prediction, Restore, RethawError, State
+from rethaw.config.model import Consistency
+from rethaw.config.model import Observation as Precision
+from rethaw.engine.degradation import AnyDegradation
+from rethaw.ops import pseudo_inverse
+
+ERROR = 0.15
+"""What a restorer is taken to be wrong by, as a standard deviation on the scale of images in [-1, 1]."""
+FLOAT = 1e-6
+"""The same of a floating-point observation, which comes out of single-precision arithmetic."""
+
+
+def default_weight(precision: Precision) -> float:
+    """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if the errors of observation and restorer are both white."""
+    return (max(precision.deviation, FLOAT) / ERROR) ** 2
+
+
+def problem(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
+    """Why estimates cannot be made consistent with x_t, or None."""
+    if observation is not None:
+        return "the sampler keeps to the measurement itself"
+    if degradation.gaussian:
+        return "of Gaussian noise, any x0 explains any x_t"
+    if not degradation.linear or not (hasattr(degradation, "svd") or hasattr(degradation, "adjoint")):
+        return f"{degradation.name} has neither svd nor adjoint of a linear part"
+    return "the degradation's random state is not known" if state is None else None
+
+
+def consistent(
+    restore: Restore, degradation: AnyDegradation, state: State | None, observation: Observation | None,
+    how: Consistency, precision: Precision,
+) -> Restore:  # fmt: skip
+    """`restore`, followed by x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)). Raises RethawError where that cannot be done."""
+    missing = problem(degradation, state, observation)
+    if missing or state is None:
+        raise RethawError(f"data consistency is not to be had: {missing}", "Leave `consistency` out.")
+    weight = how.weight or default_weight(precision)
+
+    def restored(x: Tensor, t: Tensor) -> Prediction:
+        found = restore(x, t)
+        inverse = pseudo_inverse(degradation, x, t, state, weight, how.iterations)
+        return found._replace(x0=found.x0 + inverse(x - degradation.degrade(found.x0, t, state)))
+
+    return restored

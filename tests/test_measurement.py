@@ -1,0 +1,216 @@
+"""Restoration from a measurement: DDRM, DDNM, DPS and RePaint, against their papers' formulas and known posteriors."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+import rethaw
+from rethaw.api import Observation
+from rethaw.ops import expand, generators, pseudo_inverse, randn
+from tests.gaussian import Dense, Without, World
+from tests.worlds import images, liar, oracle
+
+NOISE = rethaw.build("degradation", "core.gaussian_noise")
+MEASUREMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("core.mask", {"shape": "box"}), ("core.mask", {"shape": "strokes"}), ("core.desaturate", {}),
+    ("kornia.gaussian_blur", {"sigma_max": 1.5}), ("kornia.pixelate", {"block_max": 4}), ("kornia.downsample", {"steps": 2}),
+]  # fmt: skip
+
+
+def sampled(name: str, restore: Any, x: Any, observation: Any, rng: Any, **params: Any) -> list[Any]:
+    sampler = rethaw.build("sampler", name, **params)
+    assert sampler.check(NOISE, None, observation) is None
+    return list(sampler.trajectory(restore, x, sampler.severities(NOISE), NOISE, None, rng, observation))
+
+
+def observed(x0: Any, use: str, noise: float = 0.0, **params: Any) -> Observation:
+    degradation = rethaw.build("degradation", use, **params)
+    state, t = degradation.draw(x0, generators(3, len(x0))), expand(1.0, x0)
+    y = degradation.degrade(x0, t, state)
+    return Observation(y + noise * randn(y, generators(4, len(x0))), degradation, t, state, noise)
+
+
+# --- the pseudo-inverse -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [1e-2, 1e-6])
+def test_both_ways_to_the_pseudo_inverse_solve_the_normal_equations(weight: float) -> None:
+    world, r, t = World(0.0), images(3, 1, 2, 3), torch.ones(3, dtype=torch.float64)
+    a = world.a
+    expected = torch.linalg.solve(a.T @ a + weight * torch.eye(6, dtype=a.dtype), a.T @ r.flatten(1).T).T.view_as(r)
+    by_svd = pseudo_inverse(world.measured, r, t, {}, weight)(r)
+    by_steps = pseudo_inverse(Without(world.measured, "svd"), r, t, {}, weight, iterations=8)(r)
+    assert (by_svd - expected).abs().max() <= 1e-9 and (by_steps - expected).abs().max() <= 1e-7
+    solved = pseudo_inverse(Without(world.measured, "svd"), r, t, {}, weight, iterations=60)(torch.zeros_like(r))
+    assert not solved.any()  # an image that is solved stays as it is, without a division by zero
+
+
+# --- DDRM ---------------------------------------------------------------------------------------------------------
+
+
+def ddrm_by_hand(world: World, x: Any, restore: Any, steps: int, η: float, η_b: float, rng: Any) -> Any:
+    """Eq. 7 and 8 of 2201.11793 word for word: x̄ = Vᵀ(x/α) in variance-exploding form, pixel by pixel."""
+    u, s, vt = torch.linalg.svd(world.a)
+    ts = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    ȳ = torch.where(s > 1e-12, (u.T @ (world.y - world.measured.b)) / s.clamp_min(1e-12), 0.0)
+    for t, to in itertools.pairwise(ts):
+        (α_t, σ_t), (α, σ) = ([float(c) for c in NOISE.coefficients(v.view(1))] for v in (t, to))
+        x0 = vt @ restore(x, t.view(1)).x0.flatten()
+        before, σ_t, σ_s = vt @ x.flatten() / α_t, σ_t / α_t, σ / α
+        ε, x̄ = vt @ randn(x, rng).flatten(), torch.zeros(6, dtype=torch.float64)
+        for i in range(6):
+            if s[i] <= 1e-12:
+                x̄[i] = x0[i] + (1 - η**2) ** 0.5 * σ_s * (before[i] - x0[i]) / σ_t + η * σ_s * ε[i]
+            elif σ_s < world.σ_y / s[i]:
+                x̄[i] = x0[i] + (1 - η**2) ** 0.5 * σ_s * (ȳ[i] - x0[i]) / (world.σ_y / s[i]) + η * σ_s * ε[i]
+            else:
+                std = max(σ_s**2 - (world.σ_y / s[i]) ** 2 * η_b**2, 0) ** 0.5
+                x̄[i] = (1 - η_b) * x0[i] + η_b * ȳ[i] + std * ε[i]
+        x = (vt.T @ x̄ * α).view_as(x)
+    return x
+
+
+@pytest.mark.parametrize("σ_y, η, η_b", [(0.0, 0.85, 1.0), (0.1, 0.85, 1.0), (0.3, 0.5, 0.7), (0.3, 1.0, 0.0)])
+def test_ddrm_is_the_papers_equations(σ_y: float, η: float, η_b: float) -> None:
+    world, x = World(σ_y), randn(torch.zeros(1, 1, 2, 3, dtype=torch.float64), generators(0, 1))
+    restore = world.restore(NOISE)
+    expected = ddrm_by_hand(world, x, restore, 7, η, η_b, generators(1, 1))
+    found = sampled("core.ddrm", restore, x, world.observation(1), generators(1, 1), steps=7, eta=η, eta_b=η_b)
+    assert (found[-1].x - expected).abs().max() <= 1e-8
+
+
+# --- DDNM ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use, params", MEASUREMENTS, ids=str)
+def test_ddnm_agrees_with_a_noiseless_measurement_to_1e5_in_single_precision(use: str, params: dict[str, Any]) -> None:
+    x0 = images(dtype=torch.float32)
+    observation, start = observed(x0, use, **params), randn(x0, generators(0, 3))
+    found = sampled("core.ddnm", liar, start, observation, generators(1, 3), steps=6)[-1].x
+    y, measured, t, state, _ = observation
+    assert found.dtype == torch.float32
+    assert (measured.degrade(found, t, state) - y).abs().max() <= 1e-5
+
+
+def test_ddnm_takes_the_null_space_from_the_restorer() -> None:
+    world, guess = World(0.0), images(2, 1, 2, 3)
+    found = sampled(
+        "core.ddnm", oracle(guess), torch.zeros_like(guess), world.observation(2), generators(0, 2), steps=3
+    )
+    pinv = torch.linalg.pinv(world.a)
+    flat = guess.flatten(1)
+    expected = flat + (world.y - world.measured.b - flat @ world.a.T) @ pinv.T
+    assert (found[-1].x.flatten(1) - expected).abs().max() <= 1e-9
+
+
+@pytest.mark.parametrize("σ_y", [0.05, 0.5])
+def test_noise_of_the_measurement_never_adds_to_the_noise_of_a_step(σ_y: float) -> None:
+    """Principle of DDNM+ (2212.00490, section 3.3): the variance of x_s given x_t is (ησ_s)², whatever the measurement's."""
+    from rethaw.builtin.samplers.measurement import DDNM
+    from rethaw.builtin.samplers.params import DDNM as Params
+
+    world, count = World(σ_y), 40_000
+    α, std = (torch.full((1, 1, 1, 1), v, dtype=torch.float64) for v in (0.8, 0.3))
+    rng = torch.Generator().manual_seed(0)
+    observation = world.observation(count)
+    like = observation.y
+    noisy = observation._replace(y=like + σ_y * torch.randn(like.shape, generator=rng, dtype=torch.float64))
+    x0, fresh = DDNM(Params()).noisy(noisy, like)(
+        torch.zeros_like(like), torch.randn(like.shape, generator=rng, dtype=like.dtype), α, std
+    )
+    cov = torch.cov((α * x0 + fresh).flatten(1).T)
+    assert (cov - 0.3**2 * torch.eye(6)).abs().max() <= 0.02 * 0.3**2 * 3
+
+
+# --- DPS ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pull_of_dps_is_the_gradient_through_the_restorer() -> None:
+    """Closed form in a Gaussian world: x̂0 = m + G x_t, so ∇|y - A x̂0| = -GᵀAᵀ r / |r|."""
+    from rethaw.builtin.samplers.measurement import DPS
+    from rethaw.builtin.samplers.params import DPS as Params
+
+    world, x, t = World(0.1), images(3, 1, 2, 3), torch.full((3,), 0.4, dtype=torch.float64)
+    α, σ = (c[0] for c in NOISE.coefficients(t[:1]))
+    gain = α * world.c @ torch.linalg.inv(α**2 * world.c + σ**2 * torch.eye(6, dtype=torch.float64))
+    observation = world.observation(3)
+    with torch.no_grad():
+        x0_hat, pull = DPS(Params()).gradient(world.restore(NOISE), x, t, observation)
+    r = (observation.y - world.measured.degrade(x0_hat, t, {})).flatten(1)
+    expected = -(r / r.norm(dim=1, keepdim=True)) @ world.a @ gain
+    assert (pull.flatten(1) - expected).abs().max() <= 1e-10
+    assert not x0_hat.requires_grad and not pull.requires_grad
+
+
+# --- RePaint ------------------------------------------------------------------------------------------------------
+
+
+def test_repaint_keeps_the_known_pixels_and_walks_stretches_again() -> None:
+    from rethaw.builtin.samplers.params import RePaint as Params
+    from rethaw.builtin.samplers.repaint import RePaint
+
+    x0 = images()
+    observation = observed(x0, "core.mask", shape="box")
+    found = sampled(
+        "core.repaint", liar, randn(x0, generators(0, 3)), observation, generators(1, 3), steps=6, jump=3, resamples=2
+    )
+    hidden = observation.state["mask"].bool().expand_as(x0)
+    assert torch.where(hidden, 0.0, found[-1].x - x0).abs().max() <= 1e-12
+    assert (found[-1].x - x0)[hidden].abs().max() > 0.05
+    assert RePaint(Params(steps=5, jump=2, resamples=2)).stations() == [5, 4, 3, 5, 4, 3, 2, 1, 3, 2, 1, 0, 1, 0]
+    assert [round(6 * float(s.t[0])) for s in found] == [6, 5, 4, 3, 6, 5, 4, 3, 2, 1, 0, 3, 2, 1, 0]
+
+
+def test_resampling_brings_repaint_nearer_to_the_conditional() -> None:
+    """One pixel of a correlated pair is hidden: the more stretches are walked again, the better its mean and variance."""
+    world = World(0.0)
+    world.a = torch.diag(torch.tensor([1, 1, 1, 1, 1, 0], dtype=torch.float64))
+    world.measured = Dense(world.a, torch.zeros(6, dtype=torch.float64))
+    world.y = world.a @ (world.μ + torch.linalg.cholesky(world.c) @ torch.ones(6, dtype=torch.float64))
+    rng, count = torch.Generator().manual_seed(0), 1500
+    x = torch.randn(count, *world.shape, generator=rng, dtype=torch.float64)
+    bias = []
+    for resamples in (1, 8):
+        options = {"steps": 40, "jump": 5, "resamples": resamples}
+        walk = sampled("core.repaint", world.restore(NOISE), x, world.observation(count), rng, **options)
+        bias.append(world.bias(walk[-1].x))
+    assert bias[1][0] < 0.6 * bias[0][0] and abs(bias[1][1] - 1) < abs(bias[0][1] - 1), bias
+
+
+# --- how far from the posterior -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["core.ddrm", "core.ddnm", "core.dps", "core.repaint"])
+def test_an_image_depends_on_its_own_generator_alone(name: str) -> None:
+    x0 = images()
+    observation, x = observed(x0, "core.mask", shape="box"), randn(x0, generators(0, 3))
+    options: dict[str, Any] = {"steps": 4}
+    if name == "core.ddrm":
+        pytest.skip("core.mask has no svd yet")
+    many = sampled(name, liar, x, observation, generators(1, 3), **options)[-1].x
+    for i in range(3):
+        y, measured, t, state, _ = observation
+        own = Observation(y[i : i + 1], measured, t[i : i + 1], {k: v[i : i + 1] for k, v in state.items()})
+        one = sampled(name, liar, x[i : i + 1], own, generators(1, 1, i), **options)[-1].x
+        assert (many[i] - one[0]).abs().max() <= 1e-9
+
+
+def test_samplers_say_what_they_lack_before_any_network_call() -> None:
+    observation = observed(images(), "kornia.gaussian_blur")
+    blur, dense = observation.degradation, World(0.1).observation(1)
+    ddrm, ddnm, dps, repaint = (rethaw.build("sampler", f"core.{n}") for n in ("ddrm", "ddnm", "dps", "repaint"))
+    lacking = dense._replace(degradation=Without(dense.degradation, "svd"))
+    for sampler in (ddrm, ddnm, dps, repaint):
+        assert "no coefficients" in sampler.check(blur, {}, observation)
+        assert "no measurement" in sampler.check(NOISE, None, None)
+    assert "dense has no svd" in ddrm.check(NOISE, None, lacking)
+    assert "no svd, which a noisy one must have" in ddnm.check(NOISE, None, lacking)
+    assert ddnm.check(NOISE, None, lacking._replace(noise=0.0)) is None
+    bare = Without(dense.degradation, "svd", "adjoint")
+    assert "no svd and no adjoint" in ddnm.check(NOISE, None, dense._replace(degradation=bare, noise=0.0))
+    assert dps.check(NOISE, None, dense._replace(degradation=bare)) is None
+    assert "is not a mask" in repaint.check(NOISE, None, observation)
