@@ -1,0 +1,201 @@
+"""Data consistency, renoising, symmetry-breaking noise and reference pictures: the rest of iterated restoration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import rethaw
+from rethaw.api import Prediction, RethawError
+from rethaw.config.model import Consistency, MeasurementHost, Observation
+from rethaw.engine.consistency import consistent, default_weight
+from rethaw.engine.reference import between, slerp
+from rethaw.ops import expand, generators, randn
+from tests.gaussian import World
+from tests.helpers import photos, recipe
+from tests.worlds import images, liar
+
+NOISE, MASK = "{use: core.gaussian_noise}", "{use: core.mask}"
+BLUR = "{use: kornia.gaussian_blur, sigma_max: 1.0}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function that trains a small pipeline once for each degradation: its run folder."""
+    root, made = tmp_path_factory.mktemp("runs"), {}
+    data = photos(root / "photos")
+
+    def train(degradation: str) -> Path:
+        if degradation not in made:
+            folder = root / str(len(made))
+            folder.mkdir()
+            rethaw.Pipeline.from_yaml(recipe(folder, data, degradation)).train(folder / "run")
+            made[degradation] = folder / "run"
+        return made[degradation]
+
+    return train
+
+
+# --- renoising and symmetry -----------------------------------------------------------------------------------------
+
+
+def test_renoising_is_restoring_then_adding_less_noise() -> None:
+    noise, sampler = (
+        rethaw.build("degradation", "core.gaussian_noise"),
+        rethaw.build("sampler", "core.renoise", steps=4),
+    )
+    start = x = images()
+    found = list(sampler.trajectory(liar, start, sampler.severities(noise), noise, None, generators(1, 3)))
+    rng = generators(1, 3)
+    for t, s in ((1.0, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0.0)):
+        α, σ = noise.coefficients(expand(s, x))
+        x = α.view(-1, 1, 1, 1) * liar(x, expand(t, x)).x0 + σ.view(-1, 1, 1, 1) * randn(x, rng)
+    assert (found[-1].x - x).abs().max() <= 1e-12
+    blur = rethaw.build("degradation", "kornia.gaussian_blur")
+    naive = rethaw.build("sampler", "core.naive", steps=4)
+    same = [
+        list(s.trajectory(liar, start, s.severities(blur), blur, {}, generators(1, 3)))[-1].x for s in (sampler, naive)
+    ]
+    assert torch.equal(*same)
+
+
+def test_noise_on_x1_breaks_the_symmetry_of_a_flat_start() -> None:
+    """A restorer that treats all pixels alike leaves a flat image flat, whatever it does; δ is added once, at the start."""
+    blur, flat = rethaw.build("degradation", "kornia.gaussian_blur"), torch.zeros(2, 3, 8, 8)
+    found = {}
+    for δ in (0.0, 0.01):
+        cold = rethaw.build("sampler", "core.cold", steps=3, noise=δ)
+        walk = cold.trajectory(lambda x, t: Prediction(2 * x), flat, cold.severities(blur), blur, {}, generators(0, 2))
+        found[δ] = list(walk)
+    assert not found[0.0][-1].x.std() and found[0.01][-1].x.std() > 1e-3
+    assert torch.equal(found[0.01][0].x, 0.01 * randn(flat, generators(0, 2)))
+
+
+# --- data consistency -----------------------------------------------------------------------------------------------
+
+
+def test_a_consistent_estimate_is_the_nearest_that_explains_the_image() -> None:
+    """argmin |D(x) - x_t|² + λ |x - x̂0|², solved directly."""
+    world, x, λ = World(0.0), images(3, 1, 2, 3), 1e-3
+    t = torch.ones(3, dtype=torch.float64)
+    measured: Any = world.measured
+    measured.gaussian = False
+    restore = consistent(liar, measured, {}, None, Consistency(weight=λ), Observation())
+    x0_hat, a = liar(x, t).x0.flatten(1), world.a
+    eye = torch.eye(6, dtype=torch.float64)
+    right = a.T @ (x.flatten(1) - measured.b).T + λ * x0_hat.T
+    expected = torch.linalg.solve(a.T @ a + λ * eye, right).T
+    assert (restore(x, t).x0.flatten(1) - expected).abs().max() <= 1e-10
+
+
+def test_the_weight_follows_the_precision_of_the_observation() -> None:
+    assert Observation(bits=8).deviation == pytest.approx(2 / 255 / 12**0.5)
+    assert Observation(bits=8, noise=0.03).deviation == pytest.approx((0.03**2 + (2 / 255) ** 2 / 12) ** 0.5)
+    weights = [default_weight(Observation(bits, noise)) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))]
+    assert weights == sorted(weights) and weights[0] < 1e-9 and weights[2] > 1e-5
+
+
+@pytest.mark.parametrize("degradation", [BLUR, MASK])
+def test_consistent_restorations_explain_what_they_restore(run: Any, degradation: str) -> None:
+    x0 = images(2, height=16, width=16, dtype=torch.float32)
+    apart = {}
+    for overrides in ((), ("consistency={weight: 1e-5, iterations: 60}",)):
+        pipeline = rethaw.Pipeline.load(run(degradation), overrides)
+        x, state = pipeline.degrade(x0, 1.0)
+        restored = pipeline.restore(x, state=state, sampler="core.direct")
+        again = pipeline.degradation.degrade(restored, expand(1.0, x), state)
+        apart[bool(overrides)] = float((again - x).abs().mean())
+    assert apart[True] < apart[False] / 10
+
+
+def test_consistency_is_refused_where_it_means_nothing(run: Any) -> None:
+    x = images(1, height=16, width=16, dtype=torch.float32)
+    for degradation, reason in ((NOISE, "any x0 explains any x_t"), (MASK, "state is not known")):
+        pipeline = rethaw.Pipeline.load(run(degradation), ["consistency={}"])
+        with pytest.raises(RethawError, match=reason):
+            pipeline.restore(x, sampler="core.direct")
+
+
+# --- measurements through the pipeline ------------------------------------------------------------------------------
+
+
+def test_a_measurement_has_all_host_keys_of_both_sorts() -> None:
+    names = {f.name for f in dataclasses.fields(MeasurementHost)}
+    assert names == {"id", "span", "schedule", "levels", "bits", "noise"}
+
+
+@pytest.mark.parametrize("sampler", ["core.ddnm", "core.dps", "core.repaint"])
+def test_a_pipeline_restores_from_a_measurement(run: Any, sampler: str) -> None:
+    pipeline = rethaw.Pipeline.load(run(NOISE)).measured("core.mask", shape="box")
+    x0 = images(3, height=16, width=20, dtype=torch.float32)
+    y, state = pipeline.degrade(x0, seed=1)
+    assert set(state) == {"mask"} and pipeline.known(state) is state
+    many = pipeline.restore(y, state=state, sampler=sampler, steps=4, seed=2)
+    few = pipeline.restore(y[:2], state={"mask": state["mask"][:2]}, sampler=sampler, steps=4, seed=2)
+    assert many.shape == x0.shape and (many[:2] - few).abs().max() <= 2 / 255
+    if sampler != "core.dps":
+        assert (torch.where(state["mask"].bool(), 0.0, many - x0)).abs().max() <= 1e-5
+    with pytest.raises(RethawError, match="random state of the measurement"):
+        pipeline.restore(y, sampler=sampler)
+    with pytest.raises(RethawError, match="takes no account of the measurement"):
+        pipeline.restore(y, state=state)
+    assert rethaw.Pipeline.load(run(NOISE)).generate(1, steps=2).shape[0] == 1  # the pipeline itself is left as it was
+
+
+def test_a_measurement_in_yaml_is_kept_by_a_run(run: Any, tmp_path: Path) -> None:
+    text = "measurement={use: kornia.gaussian_blur, sigma_max: 1.5, noise: 0.05, bits: 8, span: [0, 0.5]}"
+    pipeline = rethaw.Pipeline.load(run(NOISE), [text])
+    pipeline.save(tmp_path / "copy")
+    again = rethaw.Pipeline.load(tmp_path / "copy")
+    assert again.config.measurement == pipeline.config.measurement
+    assert again.config.measurement.host.deviation == pytest.approx(0.05, rel=0.01)
+    y, _ = again.degrade(images(1, height=16, width=16, dtype=torch.float32))
+    assert (y * 255 / 2 + 127.5 - (y * 255 / 2 + 127.5).round()).abs().max() < 1e-3
+    with pytest.raises(RethawError, match="restores from a measurement, and none is given"):
+        rethaw.Pipeline.load(run(NOISE)).restore(y, sampler="core.dps")
+
+
+# --- reference pictures ---------------------------------------------------------------------------------------------
+
+
+def test_an_edit_goes_from_the_reference_to_something_new(run: Any) -> None:
+    pipeline = rethaw.Pipeline.load(run(NOISE))
+    x0 = images(1, height=16, width=16, dtype=torch.float32).expand(3, -1, -1, -1)
+    options: dict[str, Any] = {"sampler": "core.cold", "steps": 4, "seed": 3}
+    near, far = (pipeline.edit(x0, strength, **options) for strength in (0.02, 0.9))
+    assert (near - x0).abs().mean() < (far - x0).abs().mean() / 3
+    assert (far[0] - far[1]).abs().mean() > 0.01  # each image of a batch has noise of its own
+    assert (pipeline.edit(x0[:2], 0.9, **options) - far[:2]).abs().max() <= 2 / 255
+
+
+def test_an_interpolation_starts_and_ends_with_edits_of_its_pictures(run: Any) -> None:
+    pipeline = rethaw.Pipeline.load(run(NOISE))
+    a, b = images(2, height=16, width=16, dtype=torch.float32)
+    options: dict[str, Any] = {"sampler": "core.cold", "steps": 4, "seed": 3}
+    for own in (False, True):
+        found = pipeline.interpolate(a, b, 5, 0.5, own=own, **options)
+        assert found.shape == (5, 3, 16, 16)
+        assert (found[0] - pipeline.edit(a[None], 0.5, **options)[0]).abs().max() <= 1e-4
+        steps = (found[1:] - found[:-1]).abs().mean((1, 2, 3))
+        assert steps.max() < 2 * steps.mean()
+    with pytest.raises(RethawError, match="cannot infer the state"):
+        rethaw.Pipeline.load(run(BLUR)).interpolate(a, b, own=True)
+    with pytest.raises(RethawError, match="16×16 and 8×16 pixels"):
+        pipeline.interpolate(a, b[..., :8].flip(0))
+
+
+def test_mixing_on_the_arc_keeps_noise_as_strong_as_it_is() -> None:
+    a, b = (randn(torch.zeros(1, 3, 64, 64), generators(0, 1, i)) for i in range(2))
+    share = torch.linspace(0, 1, 5).view(-1, 1, 1, 1)
+    mixed = slerp(a, b, share)
+    assert mixed.std((1, 2, 3)).sub(1).abs().max() < 0.02
+    assert torch.allclose(mixed[0], a[0], atol=1e-5) and torch.allclose(mixed[-1], b[0], atol=1e-5)
+    assert torch.allclose(slerp(a, a, share), a.expand(5, -1, -1, -1))
+    noise = rethaw.build("degradation", "core.gaussian_noise")
+    x, state = between(noise, a[0] / 3, b[0] / 3, 3, 0.5, 0, own=False)
+    half = noise.degrade((a + b) / 6, torch.tensor([0.5]), noise.draw(a, generators(0, 1)))
+    assert state is None and torch.allclose(x[1], half[0], atol=1e-5)
