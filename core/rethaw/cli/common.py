@@ -33,6 +33,14 @@ SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sample
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).")]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat.")]
+Measurement = Annotated[str | None, typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'.")]  # fmt: skip
+Consistency = Annotated[str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")]  # fmt: skip
+
+
+def restoring(measurement: str | None, consistency: str | None) -> list[str]:
+    """Options that change the pipeline, as overrides of it."""
+    given = {"measurement": measurement, "consistency.weight": "null" if consistency == "auto" else consistency}
+    return [f"{key}={value}" for key, value in given.items() if value]
 
 
 def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:

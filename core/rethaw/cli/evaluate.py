@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import Device, Severity, Steps, bar, say, warn, write_json
+from rethaw.cli.common import Consistency, Device, Measurement, Severity, Steps, bar, restoring, say, warn, write_json
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
 
@@ -24,6 +24,8 @@ def evaluate(
     ] = None,
     steps: Steps = None,
     severity: Severity = 1.0,
+    measurement: Measurement = None,
+    consistency: Consistency = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
     device: Device = None,
@@ -37,6 +39,8 @@ def evaluate(
         rethaw evaluate runs/deblur --data photos/
 
         rethaw evaluate runs/deblur --data photos/ --sampler core.cold --steps 50 --limit 100
+
+        rethaw evaluate runs/noise --data photos/ --measurement core.desaturate --sampler core.ddnm
     """
     from rethaw.engine import pictures
     from rethaw.engine.evaluate import evaluate as measure
@@ -45,7 +49,7 @@ def evaluate(
     from rethaw.images import find_images
 
     files = find_images(data)[:limit]
-    pipeline = Pipeline.load(run, device=device)
+    pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     folder = to or (pipeline.folder or Path(run)) / "evaluation"
     with bar("evaluating", len(files)) as done:
         report = measure(pipeline, files, samplers or SAMPLERS, severity, steps, seed, done)

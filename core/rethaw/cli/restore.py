@@ -12,8 +12,10 @@ import typer
 from rethaw.api import RethawError
 from rethaw.cli.common import (
     Conditions,
+    Consistency,
     Device,
     Film,
+    Measurement,
     SamplerName,
     Seed,
     Severity,
@@ -21,6 +23,7 @@ from rethaw.cli.common import (
     bar,
     conditions,
     pairs,
+    restoring,
     say,
     spare_inputs,
     warn,
@@ -47,13 +50,8 @@ def restore(
     state: Annotated[
         list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")
     ] = None,
-    measurement: Annotated[
-        str | None,
-        typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'."),
-    ] = None,
-    consistency: Annotated[
-        str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")
-    ] = None,
+    measurement: Measurement = None,
+    consistency: Consistency = None,
     cond: Conditions = None,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
     seed: Seed = None,
@@ -76,8 +74,7 @@ def restore(
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import find_images
 
-    given = {"measurement": measurement, "consistency.weight": "null" if consistency == "auto" else consistency}
-    pipeline = Pipeline.load(run, [f"{key}={value}" for key, value in given.items() if value], device=device)
+    pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     files = find_images(images)
     job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
     names = unique_names(files)
