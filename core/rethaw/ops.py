@@ -19,7 +19,15 @@ from rethaw.api import Degradation, Rng
 from rethaw.images import find_images, read_image
 from rethaw.inverse import gains, linear_part, pseudo_inverse
 from rethaw.linear import (
-    Constant, band_blur, channel_svd, dense_blur, diagonal_svd, mix_channels, separable, separable_blur, separable_svd,
+    Constant,
+    band_blur,
+    channel_svd,
+    dense_blur,
+    diagonal_svd,
+    mix_channels,
+    separable,
+    separable_blur,
+    separable_svd,
 )  # fmt: skip
 
 __all__ = [

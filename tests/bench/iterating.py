@@ -1,0 +1,162 @@
+"""When does iterating help? Direct, naive and cold restoration of real photographs: `python -m tests.bench.iterating`.
+
+Trains small restorers on scikit-image's photographs (about ten minutes on two CPU cores), each for few and for many
+steps, and restores the two photographs that are held out. Writes table.md, samplers.jpg and sharpness.png into the
+folder that is named (default: experiments/); what is trained there already is not trained again, and an interrupted
+training goes on. docs/experiments.md holds what came out.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+import rethaw
+from rethaw.builtin.datasets.photos import HELD_OUT, photo
+from rethaw.engine import pictures, plot
+from rethaw.files import write_text
+from rethaw.images import read_image
+from rethaw.ops import generators
+
+SIDE, SEED, STEPS = 160, 0, 20
+LENGTHS = {"few": 100, "many": 1000}
+TASKS = {
+    "blur": "{use: kornia.gaussian_blur, sigma_max: 2.5}",
+    "pixelate": "{use: kornia.pixelate, block_max: 6}",
+    "mask": "{use: core.mask, shape: strokes, size: 0.4}",
+    "noise": "{use: core.gaussian_noise, schedule: [[0, 0], [1, 0.5]]}",
+}
+"""Nothing about the first two is random, the third has a known state, and that of the fourth is inferred."""
+SAMPLERS = {"direct": "core.direct", "naive": "core.naive", "cold": "core.cold"}
+GENERATIONS = {"generation from 2×2 pixels": "{use: kornia.pixelate, block_max: 16}",
+         "generation from noise": "{use: core.gaussian_noise}"}  # fmt: skip
+
+
+def trained(folder: Path, degradation: str, steps: int, size: int, extra: tuple[str, ...] = ()) -> Any:
+    """The pipeline of a task, trained or loaded."""
+    if not (folder / "done").exists():
+        text = (f"version: 1\ndata: {{use: core.photos, size: {size}}}\ndegradation: {degradation}\n"
+                f"observation: {{bits: 8}}\nrestorer: {{prediction: residual}}\nsampler: {{use: core.cold, steps: {STEPS}}}\n"
+                f"train: {{steps: {steps}, batch_size: 4, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 200}}\n")  # fmt: skip
+        write_text(folder.with_suffix(".yaml"), text)
+        pipeline = rethaw.Pipeline.from_yaml(folder.with_suffix(".yaml"), extra)
+        pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file())
+        write_text(folder / "done", "")
+    return rethaw.Pipeline.load(folder)
+
+
+def held_out() -> Tensor:
+    """Astronaut and chelsea, the middle square of each, SIDE pixels wide."""
+    squares = []
+    for name in HELD_OUT:
+        x = read_image(photo(name), 3).pixels[None]
+        side = min(x.shape[-2:])
+        top, left = ((n - side) // 2 for n in x.shape[-2:])
+        square = x[..., top : top + side, left : left + side]
+        squares.append(interpolate(square, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(-1, 1))
+    return torch.cat(squares)
+
+
+def sharpness(x: Tensor) -> float:
+    """The mean absolute difference of neighbouring pixels: blur lowers it, and noise raises it."""
+    return float(x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean())
+
+
+def psnr(x: Tensor, clean: Tensor) -> float:
+    error = ((x.clamp(-1, 1) - clean) / 2).square().mean((1, 2, 3))
+    return float(-10 * error.log10().mean())
+
+
+def restorations(pipeline: Any, clean: Tensor) -> dict[str, Tensor]:
+    """The degraded photographs and what each sampler makes of them."""
+    x, state = pipeline.degrade(clean, seed=SEED)
+    options = {"state": pipeline.known(state), "steps": STEPS, "seed": SEED}
+    return {"degraded": x} | {n: pipeline.restore(x, sampler=use, **options) for n, use in SAMPLERS.items()}
+
+
+def compare(folder: Path, clean: Tensor) -> tuple[list[str], list[list[Tensor]], list[str]]:
+    """The rows of the table, and those of the picture with their labels: one photograph each."""
+    names = ["degraded", *SAMPLERS]
+    lines = ["| task | training steps | " + " | ".join(f"{n}, dB" for n in names) + " | "
+             + " | ".join(f"{n}, sharpness" for n in names) + " |", "|---|---:|" + "---:|" * 2 * len(names)]  # fmt: skip
+    rows, labels = [], []
+    for task, degradation in TASKS.items():
+        for length, steps in LENGTHS.items():
+            found = restorations(trained(folder / f"{task}-{length}", degradation, steps, 48), clean)
+            decibels = [f"{psnr(found[n], clean):.2f}" for n in names]
+            ratios = [f"{sharpness(found[n]) / sharpness(clean):.2f}" for n in names]
+            lines.append(f"| {task} | {steps} | {' | '.join(decibels)} | {' | '.join(ratios)} |")
+            print(lines[-1], flush=True)
+            rows.append([*(found[n][0] for n in names), clean[0]])
+            labels.append(f"{task}, {steps} training steps")
+    return lines, rows, labels
+
+
+def profile(pipeline: Any, clean: Tensor) -> dict[str, list[tuple[float, float]]]:
+    """Sharpness against t, of the photographs = 1: of D(x0, t), of R(D(x0, t), t), and of x̂0 along the cold walk."""
+    one = sharpness(clean)
+    lines: dict[str, list[tuple[float, float]]] = {
+        "degraded x_t": [],
+        "restored in one step": [],
+        "seen on the cold walk": [],
+    }
+    for t in torch.linspace(0.05, 1, 20).tolist():
+        x, state = pipeline.degrade(clean, t, SEED)
+        restored = pipeline.restore(x, t, state=pipeline.known(state), sampler="core.direct")
+        lines["degraded x_t"].append((t, sharpness(x) / one))
+        lines["restored in one step"].append((t, sharpness(restored) / one))
+    x, state = pipeline.degrade(clean, seed=SEED)
+    for step in pipeline.trajectory(x, state=pipeline.known(state), sampler="core.cold", steps=STEPS):
+        lines["seen on the cold walk"].append((float(step.t[0]), sharpness(step.x0_hat) / one))
+    lines["seen on the cold walk"].reverse()
+    return lines
+
+
+def generations(folder: Path) -> tuple[list[str], list[list[Tensor]], list[str]]:
+    """One step against a walk, where x_1 says almost nothing: rows of the table and of the picture."""
+    lines = ["| generation | direct | naive | cold | renoise |", "|---|---:|---:|---:|---:|"]
+    rows, labels, data = [], [], rethaw.build("dataset", "core.photos", size=32)
+    for name, degradation in GENERATIONS.items():
+        fitted = ("prior={use: core.mixture, size: 2}", "train.severities=heavy")
+        pipeline = trained(folder / name.split()[-1], degradation, LENGTHS["many"], 32, fitted)
+        x, state = pipeline.start(4, seed=SEED)
+        real = torch.stack([data.item(i, generators(i, 1)[0])["image"] for i in range(16)])
+        known = None if hasattr(pipeline.degradation, "infer") else state
+        options = {"state": known, "steps": 50}
+        made = {n: last(pipeline.trajectory(x, sampler=f"core.{n}", generator=generators(1, 4), **options))
+                for n in ("direct", "naive", "cold", "renoise")}  # fmt: skip
+        ratios = [f"{sharpness(image) / sharpness(real):.2f}" for image in made.values()]
+        lines.append(f"| {name} | {' | '.join(ratios)} |")
+        print(lines[-1], flush=True)
+        for row, label in ((x, "x_1"), *((made[n], n) for n in made)):
+            rows.append(list(row))
+            labels.append(f"{name}: {label}")
+    return lines, rows, labels
+
+
+def last(steps: Any) -> Tensor:
+    *_, step = steps
+    return step.x  # type: ignore[no-any-return]
+
+
+def main(to: str = "experiments") -> None:
+    """All of it."""
+    torch.set_num_threads(2)
+    folder, clean = Path(to), held_out()
+    lines, rows, labels = compare(folder, clean)
+    pictures.save(pictures.grid(rows, labels, ["degraded", *SAMPLERS, "clean"]), folder / "samplers.jpg")
+    blur = profile(rethaw.Pipeline.load(folder / "blur-many"), clean)
+    pictures.save(plot.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
+                                  "sharpness of x̂0, of the photograph = 1"), folder / "sharpness.png")  # fmt: skip
+    more, rows, labels = generations(folder)
+    pictures.save(pictures.grid(rows, labels, []), folder / "generation.jpg")
+    write_text(folder / "table.md", "\n".join([*lines, "", *more, ""]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
