@@ -142,8 +142,8 @@ def separable_svd(rows: Tensor, columns: Tensor) -> SVD:
 def channel_svd(matrix: Tensor) -> SVD:
     """Of the mix of channels x → M x, M (B, C, C)."""
     u, s, vt = torch.linalg.svd(matrix)
-    mixes = (partial(mix_channels, m) for m in (u, u.mT, vt.mT, vt))
-    return SVD(*mixes, s=s[..., None, None])
+    U, Ut, V, Vt = (partial(mix_channels, m) for m in (u, u.mT, vt.mT, vt))
+    return SVD(U, Ut, V, Vt, s[..., None, None])
 
 
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from rethaw.api import Rng, State
 from rethaw.ops import Constant, rand
-from rethaw_imagenet_c.convolve import apply_rows, correlate, fast_sides, gaussian_rows
-from rethaw_imagenet_c.levels import Corruption, constants, shares, table
+from rethaw_imagenet_c.convolve import apply_rows, correlate, fast_sides, for_both, gaussian_rows
+from rethaw_imagenet_c.levels import Corruption, constants, each_channel, shares, table
 
 GAUSSIAN = table([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])  # σ
 GAUSSIAN_RADIUS = 24  # 4 σ
@@ -27,8 +27,8 @@ class GaussianBlur(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
         (σ,) = constants(GAUSSIAN, self.level(u, x0))
-        rows, columns = (gaussian_rows(size, σ.flatten(), GAUSSIAN_RADIUS) for size in x0.shape[-2:])
-        return apply_rows(x0, rows, columns, adjoint)
+        rows, columns = for_both(x0, lambda size: gaussian_rows(size, σ.flatten(), GAUSSIAN_RADIUS))
+        return each_channel(lambda x: apply_rows(x, rows, columns, adjoint), x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)
@@ -41,8 +41,13 @@ class DefocusBlur(Corruption):
         level = self.level(u, x0)
         spectra = torch.fft.rfft2(DISKS.like(level), s=fast_sides(x0, DISKS.values))
         spectrum = torch.einsum("bl,lhw->bhw", shares(level).to(spectra.dtype), spectra)[:, None]
-        blurred = correlate(x0, DISKS.like(level)[:1], (DEFOCUS_RADIUS,) * 2, True, adjoint, spectrum)
-        return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
+        kernel = DISKS.like(level)[:1]
+
+        def blurred(x: Tensor) -> Tensor:
+            seen = correlate(x, kernel, (DEFOCUS_RADIUS,) * 2, True, adjoint, spectrum)
+            return torch.where(level.view(-1, 1, 1, 1) > 0, seen, x)
+
+        return each_channel(blurred, x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)
@@ -58,8 +63,13 @@ class MotionBlur(Corruption):
         level = self.level(u, x0)
         weights = shares(level) @ PATHS.like(level)
         kernel = motion_kernel(weights, state["angle"].to(level.dtype), MOTION_MIDDLE, MOTION_SIZE)
-        blurred = correlate(x0, kernel, MOTION_MIDDLE, adjoint=adjoint)
-        return torch.where(level.view(-1, 1, 1, 1) > 0, blurred, x0)
+        spectrum = torch.fft.rfft2(kernel, s=fast_sides(x0, kernel)).unsqueeze(1)
+
+        def blurred(x: Tensor) -> Tensor:
+            seen = correlate(x, kernel, MOTION_MIDDLE, False, adjoint, spectrum)
+            return torch.where(level.view(-1, 1, 1, 1) > 0, seen, x)
+
+        return each_channel(blurred, x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)

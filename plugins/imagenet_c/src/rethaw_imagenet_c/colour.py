@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import State
-from rethaw_imagenet_c.levels import Corruption, clip, constants, table
+from rethaw_imagenet_c.levels import Corruption, check_colour, clip, constants, table
 
 BRIGHTNESS = table([[0.0], [0.1], [0.2], [0.3], [0.4], [0.5]])
 CONTRAST = table([[1.0], [0.4], [0.3], [0.2], [0.1], [0.05]])
@@ -19,11 +19,11 @@ class Brightness(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (c,) = constants(BRIGHTNESS, self.level(u, x0))
+        c = c.to(x0.dtype)
         value = x0.amax(1, keepdim=True)
-        raised = torch.minimum(value + c, value.clamp_min(1))
-        black = (value <= TINY).to(value.dtype)
-        scale = torch.lerp(raised / value.clamp_min(TINY), torch.ones_like(value), black)
-        return torch.addcmul(x0 * scale, black, c).to(x0.dtype)
+        black = (value <= TINY).to(x0.dtype)
+        scale = torch.minimum(value + c, value.clamp_min(1)) / value.clamp_min(TINY)
+        return torch.addcmul(x0 * (scale + (1 - scale) * black), black, c)
 
 
 class Contrast(Corruption):
@@ -45,13 +45,17 @@ class Saturate(Corruption):
     """
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        a, b = constants(SATURATE, self.level(u, x0))
-        value, least = x0.amax(1, keepdim=True), x0.amin(1, keepdim=True)
-        chroma = value - least
-        saturation = chroma / value.clamp_min(TINY)
-        inverse = 1 / saturation.clamp_min(TINY)
-        change = 1 - torch.minimum(torch.addcmul(a, b, inverse), inverse.clamp_min(1))
-        grey = (chroma <= TINY).to(x0.dtype)
-        result = torch.addcmul(x0, value - x0, change)
-        result[:, 1:] -= grey * value * b
-        return clip(result, x0)
+        check_colour("saturate", x0)
+        a, b = (c.to(x0.dtype) for c in constants(SATURATE, self.level(u, x0)))
+        value = x0.amax(1, keepdim=True)
+        change, tint = saturation_change(value, x0.amin(1, keepdim=True), a, b)
+        channels = zip(x0.split(1, 1), (0, 1, 1), strict=True)
+        return torch.cat([clip(torch.addcmul(x, value - x, change).sub_(tint * i), x) for x, i in channels], 1)
+
+
+def saturation_change(value: Tensor, least: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """1 - S' / S, and what a grey pixel's green and blue lose, of the greatest and the least channel, (B, 1, H, W)."""
+    chroma = value - least
+    inverse = value.clamp_min(TINY) / chroma.clamp_min(TINY)  # 1 / S
+    change = 1 - torch.minimum(torch.addcmul(a, b, inverse), inverse.clamp_min(1))
+    return change, (chroma <= TINY) * value * b

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -125,9 +127,15 @@ def gaussian_rows(size: int, sigma: Tensor, radius: int) -> Tensor:
     return matrix.scatter_add(2, source.contiguous(), weights.contiguous())
 
 
+def for_both(x: Tensor, matrix: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
+    """The matrices of both sides of x, one for both if they are alike."""
+    height, width = x.shape[-2:]
+    rows = matrix(height).to(x.dtype)
+    return rows, rows if height == width else matrix(width).to(x.dtype)
+
+
 def apply_rows(x: Tensor, rows: Tensor, columns: Tensor, adjoint: bool = False) -> Tensor:
-    """rows x columnsᵀ for each image, or its adjoint, in the dtype of x."""
-    rows, columns = rows.to(x.dtype), columns.to(x.dtype)
+    """rows x columnsᵀ for each image, or its adjoint."""
     if adjoint:
         rows, columns = rows.transpose(-1, -2), columns.transpose(-1, -2)
     return separable(x, rows, columns)

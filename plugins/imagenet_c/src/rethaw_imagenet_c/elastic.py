@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from rethaw.api import Rng, State
 from rethaw.ops import rand
 from rethaw_imagenet_c.convolve import gaussian_taps, weighted
-from rethaw_imagenet_c.levels import Corruption, constants, table
+from rethaw_imagenet_c.levels import Corruption, constants, each_channel, table
 
 ALPHA = table([[0.0], [12.5], [16.25], [21.25], [25.0], [30.0]])
 REACH, SMOOTH = 0.005, 0.01  # of the sides: the raw displacement, the σ that smooths it
@@ -30,13 +30,18 @@ class ElasticTransform(Corruption):
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (alpha,) = constants(ALPHA, self.level(u, x0))
         height, width = x0.shape[-2:]
-        work = x0.to(alpha.dtype)
         x = torch.arange(width, device=x0.device, dtype=alpha.dtype).expand(height, -1)
         y = torch.arange(height, device=x0.device, dtype=alpha.dtype)[:, None].expand(-1, width)
         place = torch.addcmul(torch.stack([x, y]), state["field"].to(alpha.dtype), alpha)
         grid = torch.stack([(2 * place[:, i] + 1) / size - 1 for i, size in enumerate((width, height))], -1)
-        moved = F.grid_sample(work, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        return torch.where(alpha > 0, moved, work).to(x0.dtype)
+
+        def moved(x: Tensor) -> Tensor:
+            seen = F.grid_sample(
+                x.to(grid.dtype), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+            )
+            return torch.where(alpha > 0, seen.to(x.dtype), x)
+
+        return each_channel(moved, x0)
 
 
 def smoothed(x: Tensor, axis: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from rethaw.api import RethawError, Rng, State
 from rethaw.ops import rand, read_image
-from rethaw_imagenet_c.levels import Corruption, clip, constants, table
+from rethaw_imagenet_c.levels import Corruption, check_colour, clip, constants, table
 from rethaw_imagenet_c.plugin import Severity
 
 FROST = table([[1.0, 0.0], [1.0, 0.4], [0.8, 0.6], [0.7, 0.7], [0.65, 0.7], [0.6, 0.75]])  # of the image, of the ice
@@ -29,6 +29,7 @@ class Frost(Corruption):
         self.atlases: dict[tuple[object, ...], tuple[Tensor, Tensor]] = {}
 
     def draw(self, like: Tensor, generator: Rng) -> State:
+        check_colour("frost", like)
         pixels, sizes = self.atlas(like)
         height, width = like.shape[-2:]
         numbers = rand(like, generator, (3,)).float()

@@ -8,7 +8,7 @@ from torch import Tensor
 from rethaw.api import Rng, State
 from rethaw.ops import rand
 from rethaw_imagenet_c.convolve import gaussian_taps, smooth
-from rethaw_imagenet_c.levels import Corruption, constants, table
+from rethaw_imagenet_c.levels import Corruption, constants, each_channel, table
 
 GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))  # σ, reach and passes of the shuffle
 SIGMAS = table([[0.0], *([σ] for σ, _, _ in GLASS)])
@@ -28,25 +28,33 @@ class GlassBlur(Corruption):
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
         level = self.level(u, x0).clamp(0, 5)
         taps = gaussian_taps(constants(SIGMAS, level)[0].flatten(), RADIUS)
-        moved = shuffled(smooth(x0, taps, adjoint), level, state["source"], adjoint)
-        return smooth(moved, taps, adjoint)
+        first, second, part = neighbours(level, state["source"])
+
+        def glass(x: Tensor) -> Tensor:
+            blurred = smooth(x, taps, adjoint)
+            moved = shuffled(blurred, first, adjoint)
+            return smooth(torch.lerp(moved, shuffled(blurred, second, adjoint), part.to(x.dtype)), taps, adjoint)
+
+        return each_channel(glass, x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)
 
 
-def shuffled(x: Tensor, level: Tensor, source: Tensor, adjoint: bool) -> Tensor:
-    """S of the two published levels next to level (B,), blended; S of level 0 is the identity."""
-    below = level.floor().clamp_max(4)
-    part = (level - below).to(x.dtype).view(-1, 1, 1)
-    flat, own = x.flatten(2), torch.arange(x[0, 0].numel(), device=x.device)
-    results = []
-    for i in (0, 1):
-        number = below.long() + i
-        index = source.flatten(2)[torch.arange(len(x), device=x.device), (number - 1).clamp_min(0)]
-        index = torch.where(number[:, None] > 0, index, own)[:, None].expand_as(flat)
-        results.append(torch.zeros_like(flat).scatter_add(2, index, flat) if adjoint else flat.gather(2, index))
-    return torch.lerp(results[0], results[1], part).view_as(x)
+def neighbours(level: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The sources (B, 1, H, W) of the published levels below and above level (B,), and how far it is between them."""
+    below, images = level.floor().clamp_max(4), torch.arange(len(level), device=level.device)
+    own = torch.arange(source[0, 0].numel(), device=source.device).view(source.shape[-2:])  # S of level 0
+    first = torch.where(below.view(-1, 1, 1) > 0, source[images, (below.long() - 1).clamp_min(0)], own)
+    second = source[images, below.long()]
+    return first.unsqueeze(1), second.unsqueeze(1), (level - below).view(-1, 1, 1, 1)
+
+
+def shuffled(x: Tensor, source: Tensor, adjoint: bool) -> Tensor:
+    """S x or Sᵀ x of one channel."""
+    flat, index = x.flatten(2), source.flatten(2)
+    result = torch.zeros_like(flat).scatter_add(2, index, flat) if adjoint else flat.gather(2, index)
+    return result.view_as(x)
 
 
 def shuffle(like: Tensor, generator: Rng, reach: int, passes: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from rethaw.api import State
 from rethaw.ops import Constant
-from rethaw_imagenet_c.levels import Corruption, clip, shares, table
+from rethaw_imagenet_c.levels import Corruption, clip, each_channel, shares
 
 LUMINANCE = (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
              14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
@@ -19,8 +20,8 @@ CHROMINANCE = (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 2
                47, 66, 99, 99, 99, 99, 99, 99, *(99,) * 32)  # fmt: skip
 """ITU-T T.81, tables K.1 and K.2."""
 QUALITY = (100, 25, 18, 15, 10, 7)
-TO_YCC = table([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
-TO_RGB = table([[1.0, 0.0, 1.402], [1.0, -0.344136286, -0.714136286], [1.0, 1.772, 0.0]])  # JFIF, full range
+TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
+TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))  # JFIF, full range
 
 
 class JpegCompression(Corruption):
@@ -32,26 +33,36 @@ class JpegCompression(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         level = self.level(u, x0)
-        share, values = shares(level), x0.to(level.dtype) * 255
+        share, weight = shares(level), level.clamp_max(1).view(-1, 1, 1, 1)
         luminance, chrominance = (torch.tensordot(share, t.like(share), 1)[:, None] for t in TABLES)
-        if x0.shape[1] == 3:
-            y, chroma = mix(values, TO_YCC).split([1, 2], 1)
-            coded = mix(torch.cat([code(y - 128, luminance) + 128, half_size(chroma, chrominance)], 1), TO_RGB)
-        else:
-            coded = code(values - 128, luminance) + 128
-        weight = level.clamp_max(1).view(-1, 1, 1, 1)
-        return clip(torch.lerp(x0.to(level.dtype), (coded / 255).clamp(0, 1), weight), x0)
+        x = x0.to(level.dtype)
+
+        def grey(x: Tensor) -> Tensor:
+            return code(x * 255 - 128, luminance).add_(128)
+
+        def blended(x: Tensor, coded: Tensor) -> Tensor:
+            return clip(torch.lerp(x, coded.div_(255).clamp_(0, 1), weight), x)
+
+        if x0.shape[1] != 3:
+            return each_channel(lambda x: blended(x, grey(x)), x).to(x0.dtype)
+        y, blue, red = mix(x.split(1, 1), TO_YCC)
+        planes = [grey(y), half_size(blue, chrominance), half_size(red, chrominance)]
+        del y, blue, red
+        coded = mix(planes, TO_RGB)
+        del planes
+        return torch.cat([blended(*pair) for pair in zip(x.split(1, 1), coded, strict=True)], 1).to(x0.dtype)
 
 
-def mix(x: Tensor, matrix: Constant) -> Tensor:
-    """A 3 x 3 matrix on the channels."""
-    return torch.einsum("dc,bchw->bdhw", matrix.like(x), x)
+def mix(channels: Sequence[Tensor], matrix: tuple[tuple[float, ...], ...]) -> list[Tensor]:
+    """A 3 x 3 matrix on three channels (B, 1, H, W)."""
+    r, g, b = channels
+    return [torch.add(r * i, g, alpha=j).add_(b, alpha=k) for i, j, k in matrix]
 
 
 def half_size(chroma: Tensor, table: Tensor) -> Tensor:
     """Codes chroma at half the size, and enlarges it again with a triangle filter, as libjpeg does."""
     height, width = chroma.shape[-2:]
-    small = F.avg_pool2d(F.pad(chroma, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+    small = F.avg_pool2d(F.pad(chroma * 255, (0, width % 2, 0, height % 2), mode="replicate"), 2)
     return F.interpolate(code(small, table), scale_factor=2.0, mode="bilinear")[..., :height, :width]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from rethaw.api import Rng, State
+from rethaw.api import RethawError, Rng, State
 from rethaw.ops import Constant
 from rethaw_imagenet_c.plugin import Severity
 
@@ -45,9 +45,21 @@ def constants(values: Constant, level: Tensor) -> tuple[Tensor, ...]:
     return (shares(level) @ values.like(level)).view(len(level), -1, 1, 1, 1).unbind(1)
 
 
+def each_channel(f: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """f of each channel by itself: what it needs on the way is a channel's, which a cache holds longer, too."""
+    return torch.cat([f(*channel) for channel in zip(*(x.split(1, 1) for x in images), strict=True)], 1)
+
+
 def clip(x: Tensor, x0: Tensor) -> Tensor:
     """Clips x, in place, to [0, 1]. Where x0 itself leaves the range it may stay, for D(x0, 0) = x0. In x0's dtype."""
     return x.clamp_min_(x0.clamp_max(0)).clamp_max_(x0.clamp_min(1)).to(x0.dtype)
+
+
+def check_colour(name: str, x: Tensor) -> None:
+    """Refuses images that are not in colour."""
+    if x.shape[1] != len(LUMA):
+        raise RethawError(f"imagenet_c.{name} works on colour, 3 channels; these images have {x.shape[1]}",
+                          "Set restorer.channels=3: grey files are then read in colour.")  # fmt: skip
 
 
 def grey(x: Tensor) -> Tensor:

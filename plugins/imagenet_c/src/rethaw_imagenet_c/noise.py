@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.ops import poisson_quantile, rand, randn
-from rethaw_imagenet_c.levels import Corruption, clip, constants, table
+from rethaw_imagenet_c.levels import Corruption, clip, constants, each_channel, table
 
 GAUSSIAN = table([[0.0], [0.08], [0.12], [0.18], [0.26], [0.38]])  # σ
 SHOT = table([[0.0], [1 / 60], [1 / 25], [1 / 12], [1 / 5], [1 / 3]])  # 1 / photons of a white pixel
@@ -53,5 +53,9 @@ class ShotNoise(GaussianNoise):
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (per_photon,) = constants(SHOT, self.level(u, x0))
         step = per_photon.clamp_min(1e-6)
-        photons = poisson_quantile(x0.detach().clamp_min(0) / step, state["z"].to(step.dtype))
-        return torch.where(per_photon > 1e-6, clip(photons.mul_(step), x0), x0)
+
+        def shot(x: Tensor, z: Tensor) -> Tensor:
+            photons = poisson_quantile(x.detach().clamp_min(0) / step, z.to(step.dtype))
+            return torch.where(per_photon > 1e-6, clip(photons.mul_(step), x), x)
+
+        return each_channel(shot, x0, state["z"])

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import State
-from rethaw_imagenet_c.convolve import apply_rows
-from rethaw_imagenet_c.levels import Corruption, shares
+from rethaw_imagenet_c.convolve import apply_rows, for_both
+from rethaw_imagenet_c.levels import Corruption, each_channel, shares
 
 KEPT = (1.0, 0.6, 0.5, 0.4, 0.3, 0.25)  # the share of each side's pixels
 
@@ -20,8 +20,8 @@ class Pixelate(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
         share = shares(self.level(u, x0))
-        rows, columns = (pixel_rows(size, boxes(size, share)) for size in x0.shape[-2:])
-        return apply_rows(x0, rows, columns, adjoint)
+        rows, columns = for_both(x0, lambda size: pixel_rows(size, boxes(size, share)))
+        return each_channel(lambda x: apply_rows(x, rows, columns, adjoint), x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)

@@ -31,6 +31,8 @@ class Reference:
     then restored. Not differentiable.
     """
 
+    compilable = False
+
     def __init__(self, params: Params) -> None:
         self.params = params
         if find_spec("imagecorruptions") is None:
