@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from rethaw.api import RethawError
@@ -28,9 +29,30 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe's
             raise RethawError(f"there is no recipe {name!r}", f"The recipes are: {', '.join(recipe_names())}.")
         print(path.read_text("utf-8"), end="")
         return
-    table = Table("recipe", "what it is", box=None)
-    for recipe in recipe_names():
-        path = recipe_path(recipe)
-        first = path.read_text("utf-8").partition("\n")[0] if path else ""
-        table.add_row(recipe, first.lstrip("# "))
-    out.print(table)
+    names = recipe_names()
+    widest = max(map(len, names))
+    for title, recipes in grouped(names).items():
+        out.print(f"[bold]{title}[/]")
+        table = Table(box=None, show_header=False)
+        table.add_column(min_width=widest)
+        for recipe in recipes:
+            path = recipe_path(recipe)
+            first = path.read_text("utf-8").partition("\n")[0] if path else ""
+            table.add_row(recipe, escape(first.lstrip("# ")))
+        out.print(table, "")
+
+
+GROUPS = {
+    "": "To start from",
+    "cold-": "Cold Diffusion (2208.09392), as published: restoration",
+    "cold-generate-": "Cold Diffusion (2208.09392), as published: generation",
+}
+"""Titles of the groups of recipes, by how their names begin; the longest beginning counts."""
+
+
+def grouped(names: list[str]) -> dict[str, list[str]]:
+    """Recipes by the title of their group, groups in the order above."""
+    groups: dict[str, list[str]] = {title: [] for title in GROUPS.values()}
+    for name in names:
+        groups[GROUPS[max((start for start in GROUPS if name.startswith(start)), key=len)]].append(name)
+    return {title: found for title, found in groups.items() if found}

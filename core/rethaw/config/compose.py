@@ -19,10 +19,9 @@ def recipe_path(name: str) -> Path | None:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship with rethaw."""
-    return sorted(
-        p.name.removesuffix(".yaml") for p in (files("rethaw") / "recipes").iterdir() if p.name.endswith(".yaml")
-    )
+    """The recipes that ship with rethaw; those that only others extend start with _ and are not listed."""
+    names = (p.name for p in (files("rethaw") / "recipes").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and not name.startswith("_"))
 
 
 def find_file(name: str, beside: Path | None = None) -> Path:
