@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from tests.bench import degradations, sampling
+from tests.bench import degradations, engine, sampling
 
 
 def main() -> None:
     torch.set_num_threads(2)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of interleaved rounds\n")
-    for bench in (sampling, degradations):
+    for bench in (sampling, engine, degradations):
         print("\n".join(bench.run()), end="\n\n", flush=True)
 
 

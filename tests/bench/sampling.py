@@ -1,80 +1,90 @@
-"""The engine's own cost of a sampling step, against a bare torch loop of the same algorithm and a trivial network."""
+"""What a sampling step costs beside its network, which here is one multiplication: rethaw, a loop by hand, other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import rethaw
+from rethaw.api import Prediction
 from rethaw.config import load_text
 from rethaw.engine.pipeline import last
-from rethaw.engine.restorer import Restorer
+from rethaw.ops import generators
+from rethaw.registry import Registry
+from tests.bench.byhand import LOOPS
+from tests.bench.peers import PEERS
 from tests.bench.timing import medians
+from tests.test_every_sampler import CASES, built, restore, setting
 
 STEPS = 50
-CASES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "DDIM (noise, inferred), 1×3×32×32": ("core.gaussian_noise", (1, 3, 32, 32)),
-    "DDIM (noise, inferred), 16×3×64×64": ("core.gaussian_noise", (16, 3, 64, 64)),
-    "cold (desaturate), 1×3×32×32": ("core.desaturate", (1, 3, 32, 32)),
-    "cold (blur), 16×3×64×64": ("kornia.gaussian_blur", (16, 3, 64, 64)),
-}
+SHAPES = ((1, 3, 32, 32), (16, 3, 64, 64))
+SAMPLERS: dict[str, str] = {
+    "core.ddpm": "{use: core.ddpm}", "core.ddim": "{use: core.ddim}", "core.edm euler": "{use: core.edm, solver: euler}",
+    "core.edm heun": "{use: core.edm}", "core.dpm_solver": "{use: core.dpm_solver}",
+    "core.flow euler": "{use: core.flow, solver: euler}", "core.flow heun": "{use: core.flow}",
+}  # fmt: skip
+LIBRARIES = ("diffusers", "k-diffusion", "azula", "deepinv")
 
 
-class Trivial(nn.Module):
-    """A network that costs one multiplication."""
-
-    def forward(self, x: Tensor, t: Tensor, cond: Any) -> Tensor:
-        return x * 0.9
-
-
-def engine(use: str, x: Tensor) -> Callable[[], Tensor]:
-    """The whole of rethaw: pipeline, host, sampler, restorer with clipping."""
-    config, registry = load_text(f"degradation: {{use: {use}}}\nsampler: {{use: core.cold, steps: {STEPS}}}")
-    pipeline = rethaw.Pipeline(config, registry, device="cpu")
-    pipeline.restorer = Restorer(Trivial())
+def alone(sampler: Any, degradation: Any, x: Tensor) -> Callable[[], Tensor]:
+    """The sampler by itself: its severities and its trajectory."""
     rng = torch.Generator().manual_seed(0)
-    return lambda: last(pipeline.trajectory(x, generator=rng)).x
+
+    def call() -> Tensor:
+        severities = sampler.severities(degradation)
+        return last(sampler.trajectory(lambda x, t: Prediction(x * 0.9), x, severities, degradation, {}, rng)).x
+
+    return call
 
 
-def bare(use: str, x: Tensor) -> Callable[[], Tensor]:
-    """Algorithm 2 as one would write it by hand: no host, no contracts; noise with its coefficients as plain numbers."""
-    operator, network = rethaw.build("degradation", use).operator, Trivial()
-    severities = torch.linspace(1, 0, STEPS + 1)
-    rows = severities[:, None].expand(-1, x.shape[0]).unbind(0)
+def contest(name: str, shape: tuple[int, ...]) -> dict[str, float]:
+    """µs a step of everybody who has the sampler, in interleaved rounds."""
+    x, noise = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)),
+        rethaw.build("degradation", "core.gaussian_noise"),
+    )
+    config = load_text(f"degradation: core.gaussian_noise\nsampler: {SAMPLERS[name][:-1]}, steps: {STEPS}}}")[0]
+    sampler = Registry().build("sampler", config.sampler.use, config.sampler.params)
+    calls = {"by hand": LOOPS[name](x, noise, sampler), "rethaw": alone(sampler, noise, x)}
+    if name != "core.ddpm":  # both draw nothing, so they must agree
+        assert torch.allclose(calls["by hand"](), calls["rethaw"](), atol=1e-4), name
+    calls |= {library: make(x, STEPS) for library, make in PEERS[name].items()}
+    return {who: seconds / STEPS * 1e6 for who, seconds in medians(calls).items()}
 
-    def noise() -> Tensor:
-        y = x
-        for (α, σ), (α_s, σ_s) in pairwise(coefficients):
-            x0 = network(y, None, {}).clamp(-1, 1)  # type: ignore[arg-type]
-            z = (y - α * x0) / σ
-            y = y - (α * x0 + σ * z) + (α_s * x0 + σ_s * z)
-        return y
 
-    def loop() -> Tensor:
-        y = x
-        for t, s in pairwise(rows):
-            x0 = network(y, t, {}).clamp(-1, 1)
-            y = y - operator.degrade(x0, t, {}) + operator.degrade(x0, s, {})
-        return y
+def others() -> list[str]:
+    """The samplers of which no other library has the like: µs a step of a small image, with the network's calls."""
+    lines = ["| sampler | µs a step |", "|---|---:|"]
+    for name, params in CASES:
+        if any(key.startswith(name) for key in SAMPLERS):
+            continue
+        x0 = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        sampler = built(name, params, STEPS)
+        degradation, x, state, observation = setting(sampler, x0)
 
-    if use != "core.gaussian_noise":
-        return loop
-    coefficients = list(zip(*(c.tolist() for c in operator.coefficients(severities)), strict=True))
-    return noise
+        def call(sampler: Any = sampler, given: Any = (degradation, x, state, observation)) -> Tensor:
+            degradation, x, state, observation = given
+            severities, rng = sampler.severities(degradation), generators(0, 1)
+            return last(sampler.trajectory(restore, x, severities, degradation, state, rng, observation)).x
+
+        seconds = medians({name: call}, rounds=5)[name]
+        given = ", ".join(f"{key}: {value}" for key, value in params.items())
+        count = len(sampler.severities(degradation)) - 1
+        lines.append(f"| {name}{f' ({given})' if given else ''} | {seconds / count * 1e6:.0f} |")
+    return lines
 
 
 def run() -> list[str]:
-    """Markdown lines: µs a step, and the ratio that the issue bounds by two."""
-    lines = ["| engine overhead of a sampling step | bare loop, µs | rethaw, µs | ratio |", "|---|---:|---:|---:|"]
-    for name, (use, shape) in CASES.items():
-        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        both = {"bare": bare(use, x), "rethaw": engine(use, x)}
-        assert torch.allclose(both["bare"](), both["rethaw"](), atol=1e-4)
-        found = medians(both)
-        us = {key: value / STEPS * 1e6 for key, value in found.items()}
-        lines.append(f"| {name} | {us['bare']:.0f} | {us['rethaw']:.0f} | {us['rethaw'] / us['bare']:.2f} |")
-    return lines
+    """Markdown lines: µs a step of each contestant, and rethaw's ratio to the loop by hand, which is to be below two."""
+    who = ("by hand", "rethaw", *LIBRARIES)
+    lines = [f"| µs a step, trivial network | {' | '.join(who)} | ratio |", "|---|" + "---:|" * (len(who) + 1)]
+    for shape in SHAPES:
+        for name in SAMPLERS:
+            us = contest(name, shape)
+            cells = [f"{us[each]:.0f}" if each in us else "" for each in who]
+            title = f"{name}, {'×'.join(map(str, shape))}"
+            lines.append(f"| {title} | {' | '.join(cells)} | {us['rethaw'] / us['by hand']:.2f} |")
+    return [*lines, "", *others()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,9 +22,13 @@ class Prepared:
     """
 
     def __init__(self, severities: Tensor, tensors: Iterable[Tensor]) -> None:
-        self.severities = severities
-        rows = zip(severities, *(each.to(severities.dtype) for each in tensors), strict=True)
-        self.rows = {t.data_ptr(): row for t, *row in rows}
+        self.severities, self.tensors = severities, tensors
+
+    @cached_property
+    def rows(self) -> dict[int, list[Tensor]]:
+        """The tensors by severity, once one is asked for."""
+        rows = zip(self.severities, *(each.to(self.severities.dtype) for each in self.tensors), strict=True)
+        return {t.data_ptr(): row for t, *row in rows}
 
     def row(self, t: Tensor) -> list[Tensor] | None:
         """The tensors at one of the walk's severities (B,); None for any other."""

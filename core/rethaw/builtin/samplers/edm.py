@@ -19,7 +19,7 @@ class EDM(Spaced):
     """Algorithms 1 and 2 of 2206.00364, in the paper's noise level σ = σ_t/α_t and image x = x_t/α_t.
 
     Heun's method on dx/dσ = (x - D(x; σ)) / σ, with 2 calls of the restorer a step but 1 in the last. With churn, each
-    step first adds noise to reach σ̂ = (1 + γ) σ. The state is float64, as in the paper's experiments.
+    step first adds noise to reach σ̂ = (1 + γ) σ. All noise levels are computed in float64.
     """
 
     params: Params
@@ -36,32 +36,31 @@ class EDM(Spaced):
         self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
         generator: Rng, observation: Observation | None = None,
     ) -> Iterator[Step]:  # fmt: skip
+        heun, churn, last = self.params.solver == "heun", self.params.churn > 0, len(severities) - 2
         times, α, scale = schedule(degradation, severities, x)
-        dtype, σ = x.dtype, scale * inverse(α)
-        churned, α_hat, σ_hat = self.churned(degradation, times, α, σ)
+        σ = scale * inverse(α)
+        t_hat, α_hat, σ_hat = self.churned(degradation, times, α, σ) if churn else (times[:-1], α[:-1], σ[:-1])
         added = self.params.churn_noise * (σ_hat.square() - σ[:-1].square()).clamp_min(0).sqrt()
-        x = x.to(σ.dtype) / α[0]
-        for i, t in enumerate(churned):
-            station = (α[i] * x).to(dtype)
-            if self.params.churn:
-                x = x + added[i] * randn(station, generator)
-            x0_hat = restore((α_hat[i] * x).to(dtype), t).x0
+        rows = (c.to(x.dtype) for c in (α[:-1], added, α_hat, σ_hat, σ[1:] - σ_hat, α[1:], σ[1:]))
+        x = x / α[0].to(x.dtype)
+        for i, (t, α_t, more, α_hat, σ_hat, dσ, α_s, σ_s) in enumerate(zip(t_hat, *rows, strict=True)):
+            seen = station = α_t * x
+            if churn:
+                x = torch.addcmul(x, more, randn(x, generator))
+                seen = α_hat * x
+            x0_hat = restore(seen, t).x0
             yield Step(times[i], station, x0_hat)
-            d = (x - x0_hat) / σ_hat[i]
-            dσ = σ[i + 1] - σ_hat[i]
+            d = (x - x0_hat) / σ_hat
             x_next = torch.addcmul(x, dσ, d)
-            if self.params.solver == "heun" and i < len(churned) - 1:
-                x0_next = restore((α[i + 1] * x_next).to(dtype), times[i + 1]).x0
-                d = (d + (x_next - x0_next) / σ[i + 1]) / 2
-                x_next = torch.addcmul(x, dσ, d)
+            if heun and i < last:
+                d_next = (x_next - restore(α_s * x_next, times[i + 1]).x0) / σ_s
+                x_next = torch.addcmul(x, dσ, (d + d_next) / 2)
             x = x_next
-        yield last_step((α[-1] * x).to(dtype))
+        yield last_step(α[-1].to(x.dtype) * x)
 
     def churned(self, degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Severity, α and σ of each step after its noise was added: t̂, α̂ and σ̂."""
         p = self.params
-        if not p.churn:
-            return times[:-1], α[:-1], σ[:-1]
         γ = min(p.churn / len(σ[1:]), math.sqrt(2) - 1) * ((σ[:-1] >= p.churn_min) & (σ[:-1] <= p.churn_max))
         t = severity_at(degradation, σ[:-1] * (1 + γ))
         α_hat, scale = degradation.coefficients(t.flatten())  # type: ignore[attr-defined]

@@ -31,16 +31,15 @@ class Flow(Spaced):
     ) -> Iterator[Step]:  # fmt: skip
         times, α, σ = schedule(degradation, severities, x)
         dα, dσ = α.diff(dim=0), σ.diff(dim=0)
-        here, ahead = dσ * inverse(σ[:-1]), dσ * inverse(σ[1:])  # dx = (dα - α dσ/σ) x̂0 + dσ/σ x
-        coefficients = (c.to(x.dtype) for c in (here, dα - α[:-1] * here, ahead, dα - α[1:] * ahead))
-        heun, last = self.params.solver == "heun", len(times) - 2
-        for i, (of_x, of_x0, of_next, of_next_x0) in enumerate(zip(*coefficients, strict=True)):
-            x0_hat = restore(x, times[i]).x0
-            yield Step(times[i], x, x0_hat)
-            dx = torch.addcmul(of_x * x, of_x0, x0_hat)
-            if heun and i < last:
-                x_next = x + dx
-                x0_next = restore(x_next, times[i + 1]).x0
-                dx = (dx + torch.addcmul(of_next * x_next, of_next_x0, x0_next)) / 2
-            x = x + dx
+        here, there = dσ * inverse(σ[:-1]), dσ * inverse(σ[1:])  # dx = dσ/σ x + (dα - α dσ/σ) x̂0
+        rows = (c.to(x.dtype) for c in (1 + here, dα - α[:-1] * here, there, dα - α[1:] * there))
+        last = len(dσ) - 1 if self.params.solver == "heun" else 0
+        for i, (t, s, of_x, of_x0, of_next, of_next_x0) in enumerate(zip(times, times[1:], *rows, strict=False)):
+            x0_hat = restore(x, t).x0
+            yield Step(t, x, x0_hat)
+            x_next = torch.addcmul(of_x * x, of_x0, x0_hat)
+            if i < last:
+                dx_next = torch.addcmul(of_next * x_next, of_next_x0, restore(x_next, s).x0)
+                x_next = (x + x_next + dx_next) / 2
+            x = x_next
         yield last_step(x)

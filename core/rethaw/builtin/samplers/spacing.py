@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,14 +28,22 @@ def spaced(
     """
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
+    return by_noise_level(degradation, ρ if spacing == "karras" else math.inf, steps, start, σ_min, σ_max)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=32)  # to find the severities of noise levels takes half a millisecond
+def by_noise_level(
+    degradation: Degradation, ρ: float, steps: int, start: float, σ_min: float, σ_max: float
+) -> Tensor:  # fmt: skip
+    """Severities whose noise levels are uniform in σ^(1/ρ), which for infinite ρ is log σ."""
     highest = noise_level(degradation, start)
     first = min(max(highest, TINY), σ_max)
     last = min(σ_min, LEAST * first)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    if spacing == "karras":
-        σ = (first ** (1 / ρ) + ramp * (last ** (1 / ρ) - first ** (1 / ρ))) ** ρ
-    else:
+    if math.isinf(ρ):
         σ = torch.exp(math.log(first) + ramp * math.log(last / first))
+    else:
+        σ = (first ** (1 / ρ) + ramp * (last ** (1 / ρ) - first ** (1 / ρ))) ** ρ
     t = severity_at(degradation, σ).clamp_max(start)
     if highest <= σ_max:
         t[0] = start
