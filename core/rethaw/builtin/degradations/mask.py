@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError, Rng, State
+from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import Mask as Params
-from rethaw.ops import Constant, per_image, rand, read_image
+from rethaw.ops import Constant, diagonal_svd, per_image, rand, read_image
 
 
 class Mask:
@@ -30,7 +30,18 @@ class Mask:
         return {"mask": draw(numbers, y, x, self.params.size * min(height, width)).to(like.dtype)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        return x0 * (1 - per_image(u, x0) * (self.file_mask(x0) if self.file else state["mask"]))
+        return x0 * self.kept(x0, u, state)
+
+    def kept(self, like: Tensor, u: Tensor, state: State) -> Tensor:
+        """What is left of each pixel, (B, 1, H, W)."""
+        return 1 - per_image(u, like) * (self.file_mask(like) if self.file else self.drawn_mask(like, state))
+
+    def drawn_mask(self, like: Tensor, state: State) -> Tensor:
+        """The state's mask, where it is as large as the images."""
+        if state["mask"].shape[-2:] != like.shape[-2:]:
+            sizes = (f"{s[-1]}×{s[-2]}" for s in (state["mask"].shape, like.shape))
+            raise RethawError("core.mask: the state's mask is {} pixels, the images are {}".format(*sizes))
+        return state["mask"]
 
     def file_mask(self, x0: Tensor) -> Tensor:
         """The mask of the file, (1, H, W)."""
@@ -45,6 +56,9 @@ class Mask:
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         """A diagonal operator is its own adjoint."""
         return self.degrade(y, u, state)
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return diagonal_svd(self.kept(like, u, state))
 
 
 def bump(numbers: Tensor, y: Tensor, x: Tensor, side: float) -> Tensor:

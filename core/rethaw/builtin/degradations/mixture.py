@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.builtin.degradations.params import Mixture as Params
-from rethaw.ops import Constant, per_image, rand
+from rethaw.ops import Constant, rand
 
 
 class Mixture:
@@ -18,6 +21,11 @@ class Mixture:
         if len(weights) != len(params.of):
             raise ValueError(f"{len(weights)} weights for {len(params.of)} members")
         self.members = params.of
+        self.linear = all(member.linear for member in self.members)
+        self.continuous = all(member.continuous for member in self.members)
+        self.channels = next((member.channels for member in self.members if member.channels), None)
+        if all(hasattr(member, "adjoint") for member in self.members):
+            self.adjoint = self._adjoint
         self.edges = Constant(torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights))
 
     def draw(self, like: Tensor, generator: Rng) -> State:
@@ -28,9 +36,20 @@ class Mixture:
         return {"choice": choice, **drawn}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        result = x0
+        return self.chosen([member.degrade(x0, u, own) for member, own in self.each(state)], state)
+
+    def _adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        return self.chosen([member.adjoint(y, u, own) for member, own in self.each(state)], state)
+
+    def each(self, state: State) -> Iterator[tuple[Any, State]]:
+        """Each member with its own state."""
         for i, member in enumerate(self.members):
-            own = {k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")}
-            chosen = per_image(state["choice"] == i, x0).bool()
-            result = torch.where(chosen, member.degrade(x0, u, own), result)
+            yield member, {k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")}
+
+    def chosen(self, results: list[Tensor], state: State) -> Tensor:
+        """Each image's own result."""
+        choice = state["choice"].view(-1, 1, 1, 1)
+        result = results[0]
+        for i, other in enumerate(results[1:], 1):
+            result = torch.where(choice == i, other, result)
         return result

@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from rethaw.api import Rng, State
+from rethaw.api import SVD, Rng, State
+from rethaw.builtin.degradations.params import Blend
 from rethaw.builtin.degradations.params import GaussianNoise as Params
-from rethaw.ops import Constant, per_image, randn
+from rethaw.ops import Constant, diagonal_svd, per_image, randn
 
 COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17
 BETA_FIRST, BETA_LAST = 1e-4, 0.02  # at 1000 levels: DDPM, section 4
@@ -22,7 +23,7 @@ class GaussianNoise:
 
     gaussian = True
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params | Blend) -> None:
         self.params = params
         discrete = params.levels is not None and params.process == "vp"
         self.table = Constant(published_table(params.alpha_bar, params.levels or 1)) if discrete else None
@@ -41,12 +42,15 @@ class GaussianNoise:
         return {"z": (x_u - per_image(α, x_u) * x0_hat) * per_image(scale, x_u)}
 
     def prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
-        z = randn(like, generator)
+        state = self.draw(like, generator)
         one = torch.ones(like.shape[0], device=like.device, dtype=like.dtype)
-        return self.degrade(torch.zeros_like(like), one, {"z": z}), {"z": z}
+        return self.degrade(torch.zeros_like(like), one, state), state
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return y * per_image(self.coefficients(u)[0], y)
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return diagonal_svd(per_image(self.coefficients(u)[0], like))
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """α and σ, each (B,); exactly 1 and 0 where u = 0, so that D(x0, 0) = x0."""

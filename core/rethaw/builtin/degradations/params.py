@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from rethaw.api import Spec, degradation
 
@@ -35,6 +35,32 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+
+
+@dataclass(frozen=True)
+class PoissonNoise:
+    """Photon noise: each value is a whole number of photons, Poisson-distributed about the clean one.
+
+    photons: that a white pixel has at full strength; at strength u it has photons / u².
+    """
+
+    photons: Annotated[float, Gt(0)] = 10.0
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Blends images into others, α x0 + σ z with z an image drawn from a folder, the state "z".
+
+    path: the folder; it is searched to any depth. Each image is scaled to cover the one it is blended into.
+    process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
+    alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
+    levels: with it, α² of vp is the published discrete table of that length, exactly.
+    """
+
+    path: Path
+    process: Literal["flow", "vp"] = "flow"
+    alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    levels: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,15 +102,47 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class CumulativeMask:
+    """The masks of Cold Diffusion: level i hides by the bumps of steps 0 … i, one after the other, as published.
+
+    routine: width σ of the bump of step i: kernel_std (constant) or kernel_std·(i + initial) (incremental); random_incremental is that at a random place.
+    kernel_std: the number that σ is made of, in pixels.
+    initial: of the incremental routines.
+    steps: number of levels T; severity t is level i = T·t - 1, and values between go up to the next level.
+    colour: what hidden pixels have, in [-1, 1]: one value, one for each channel, or random, one colour for each image, the state "colour".
+    spread: random colours are uniform in [-spread, spread].
+    reversed: hides from the borders inwards, until at full strength the image is one flat colour, as published for generation.
+    """
+
+    routine: Literal["incremental", "constant", "random_incremental"] = "incremental"
+    kernel_std: Annotated[float, Gt(0)] = 0.2
+    initial: Annotated[float, Gt(0)] = 11.0
+    steps: Annotated[int, Ge(1), Le(1000)] = 100
+    colour: tuple[Annotated[float, Ge(-1), Le(1)], ...] | Literal["random"] = (0.0,)
+    spread: Annotated[float, Gt(0), Le(1)] = 0.5
+    reversed: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.colour) == 0:
+            raise ValueError("colour needs one value, or one for each channel")
+        if self.reversed and self.routine == "random_incremental":
+            raise ValueError("reversed goes with the routines incremental and constant, whose place is fixed")
+
+
+@dataclass(frozen=True)
 class Desaturate:
-    """Fades colours towards grey: (1 - u·amount)·x0 + u·amount·grey.
+    """Fades colours towards grey: (1 - a)·x0 + a·grey, with a = u·amount, or as published.
 
     amount: of the colour that is gone at full strength.
     weights: grey is the mean of the channels, or luma (Rec. 601).
+    keep: with it, each of `steps` steps keeps this part of the colour, a = amount·(1 - keep^(u·steps)): the published routine Constant (0.9); without it, `levels` gives the published routine Linear.
+    steps: of `keep`; level i is u = (i+1)/steps.
     """
 
     amount: Unit = 1.0
     weights: Literal["mean", "luma"] = "mean"
+    keep: Annotated[float, Gt(0), Lt(1)] | None = None
+    steps: Annotated[int, Ge(1)] = 20
 
 
 @dataclass(frozen=True)
@@ -102,11 +160,17 @@ class Mixture:
 SPECS: list[Spec] = [
     degradation("gaussian_noise", GaussianNoise, target=f"{AT}.noise:GaussianNoise", linear=True,
                 gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
+    degradation("poisson_noise", PoissonNoise, target=f"{AT}.photons:PoissonNoise", continuous=False, range=(0.0, 1.0),
+                summary="Photon noise: whole numbers of few photons."),
+    degradation("blend", Blend, target=f"{AT}.blend:Blend", linear=True,
+                summary="Blends images into those of a folder."),
     degradation("identity", Identity, target=f"{AT}.simple:Identity", linear=True, bounded=True,
                 summary="Changes nothing."),
     degradation("fade", Fade, target=f"{AT}.simple:Fade", linear=True, bounded=True, summary="Fades to one colour."),
     degradation("mask", Mask, target=f"{AT}.mask:Mask", linear=True, bounded=True, range=(0.0, 1.0),
                 summary="Hides a bump, a box, a half or free-form strokes of each image."),
+    degradation("cumulative_mask", CumulativeMask, target=f"{AT}.cumulative_mask:CumulativeMask", linear=True,
+                continuous=False, bounded=True, summary="The published masks of Cold Diffusion, exactly, level by level."),
     degradation("desaturate", Desaturate, target=f"{AT}.desaturate:Desaturate", linear=True, bounded=True,
                 channels=3, summary="Fades colours towards grey."),
     degradation("mixture", Mixture, target=f"{AT}.mixture:Mixture",

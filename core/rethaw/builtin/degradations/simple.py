@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError, Rng, State
+from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import Fade as FadeParams
 from rethaw.builtin.degradations.params import Identity as IdentityParams
-from rethaw.ops import Constant, per_image, rand
+from rethaw.ops import Constant, diagonal_svd, inverse, per_image, rand
 
 
 class Identity:
@@ -26,6 +26,9 @@ class Identity:
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return y.clone()
 
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return diagonal_svd(like.new_ones(like.shape[0], 1, 1, 1))
+
 
 class Fade:
     """D(x0, u) = (1 - u) x0 + u c, c one colour: a parameter, or the state {"colour": (B, C, 1, 1)}."""
@@ -39,14 +42,32 @@ class Fade:
             return {}
         return {"colour": (2 * rand(like, generator, (like.shape[1], 1, 1)) - 1) * self.params.spread}
 
-    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+    def flat(self, like: Tensor, state: State) -> Tensor:
+        """c, in the shape of `like`."""
         if not self.colour:
-            return torch.lerp(x0, state["colour"].to(x0.dtype).expand_as(x0), per_image(u, x0))
-        if len(self.colour.values) != x0.shape[1]:
+            return state["colour"].to(like.dtype).expand_as(like)
+        if len(self.colour.values) != like.shape[1]:
             raise RethawError(
-                f"core.fade: colour has {len(self.colour.values)} values, the images {x0.shape[1]} channels"
+                f"core.fade: colour has {len(self.colour.values)} values, the images {like.shape[1]} channels"
             )
-        return torch.lerp(x0, self.colour.like(x0).view(1, -1, 1, 1).expand_as(x0), per_image(u, x0))
+        return self.colour.like(like).view(1, -1, 1, 1).expand_as(like)
+
+    def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
+        return torch.lerp(x0, self.flat(x0, state), per_image(u, x0))
+
+    def infer(self, x_u: Tensor, x0_hat: Tensor, u: Tensor, state: State) -> State:
+        """The mean of (x_u - (1 - u) x0) / u; where u = 0 nothing can be told, and it is 0."""
+        if self.colour:
+            return {}
+        u = per_image(u, x_u)
+        return {"colour": (x_u - (1 - u) * x0_hat).mean((-2, -1), keepdim=True) * inverse(u)}
+
+    def prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
+        state = self.draw(like, generator)
+        return self.flat(like, state).clone(), state
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return y * (1 - per_image(u, y))
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return diagonal_svd(1 - per_image(u, like))
