@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from rethaw.api import Degradation, Rng
+from rethaw.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.images import find_images, read_image
 from rethaw.inverse import gains, linear_part, pseudo_inverse
 from rethaw.linear import (
@@ -32,10 +33,11 @@ from rethaw.linear import (
 
 __all__ = [
     "Constant",
-    "band_blur", "channel_svd", "dense_blur", "diagonal_svd", "expand", "find_images", "gains", "generators", "inverse",
-    "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "per_image", "poisson_quantile", "posterior",
-    "pseudo_inverse", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd",
-    "severity_at", "severity_pairs", "severity_rows",
+    "band_blur", "border", "channel_svd", "correlate", "dense_blur", "diagonal_svd", "expand", "fast", "fast_sides",
+    "find_images", "gains", "generators", "inverse", "level", "linear_part", "mix_channels", "mix_seed",
+    "needs_coefficients", "noise_of", "pad", "per_image", "poisson_quantile", "posterior", "pseudo_inverse", "rand",
+    "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd", "severity_at",
+    "severity_pairs", "severity_rows", "unpad",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import CumulativeMask as Params
-from rethaw.ops import Constant, diagonal_svd, inverse, level, per_image, rand
+from rethaw.ops import Constant, diagonal_svd, inverse, level, rand
 
 
 class CumulativeMask:

@@ -92,6 +92,96 @@ class Downsample:
     blur: bool = False
 
 
+@dataclass(frozen=True)
+class MotionBlur:
+    """Motion along a line of u·length pixels, reflecting at the borders.
+
+    length: odd number of points on the line; they are u pixels apart.
+    angle: of the motion, in degrees against the clock from the horizontal; without it, each image has a random one, the state "angle" (radians).
+    """
+
+    length: Annotated[int, Ge(3)] = 15
+    angle: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.length % 2 == 0:
+            raise ValueError(f"length must be odd, not {self.length}")
+
+
+@dataclass(frozen=True)
+class Defocus:
+    """Out of focus: convolution with a disk of radius u·radius_max, reflecting at the borders.
+
+    radius_max: of the disk at full strength, in pixels.
+    """
+
+    radius_max: Annotated[float, Gt(0)] = 4.0
+
+
+@dataclass(frozen=True)
+class Hue:
+    """Turns all colours about the grey axis, by u·degrees; exactly linear, so values may leave [-1, 1].
+
+    degrees: of the turn at full strength; 120 makes red green, green blue and blue red.
+    """
+
+    degrees: Annotated[float, Gt(0), Le(180)] = 120.0
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """Moves all colours away from grey (or towards it); exactly linear, so values may leave [-1, 1].
+
+    factor: how far from grey a colour is at full strength, as a multiple of what it was: 0 is grey, more than 1 garish.
+    """
+
+    factor: Annotated[float, Ge(0), Le(10)] = 3.0
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """JPEG artefacts: kornia's differentiable codec, its quality falling from 100.
+
+    quality_min: at full strength; u = 0 leaves the image as it is.
+    """
+
+    quality_min: Annotated[float, Ge(1), Le(99)] = 5.0
+
+
+@dataclass(frozen=True)
+class Unsharp:
+    """Sharpened too far: x0 + u·amount·(x0 - blur(x0)), which the restorer learns to take back.
+
+    amount: of the halo at full strength.
+    sigma: of the blur, in pixels.
+    """
+
+    amount: Annotated[float, Gt(0), Le(10)] = 2.0
+    sigma: Annotated[float, Gt(0)] = 1.5
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Smooth random displacements, between random knots, the state "knots".
+
+    strength: standard deviation of a knot's displacement at full strength, in pixels.
+    spacing: between knots, in pixels.
+    """
+
+    strength: Annotated[float, Gt(0)] = 2.0
+    spacing: Annotated[float, Ge(2)] = 12.0
+
+
+@dataclass(frozen=True)
+class Perspective:
+    """Seen askew: each corner is moved at random, the state "corners".
+
+    distortion: how far a corner moves at full strength at most, as a part of the image's sides.
+    """
+
+    distortion: Annotated[float, Gt(0), Le(0.2)] = 0.15
+
+
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
     """Degradations."""
@@ -104,4 +194,20 @@ def rethaw_degradations() -> list[Spec]:
                     continuous=False, summary="The published blurs of Cold Diffusion, exactly, level by level."),
         degradation("downsample", Downsample, target="rethaw_kornia.routines:Downsample", linear=True,
                     continuous=False, summary="The published loss of resolution, by halves or pixel by pixel."),
+        degradation("motion_blur", MotionBlur, target="rethaw_kornia.kernels:MotionBlur", linear=True,
+                    summary="Motion along a line, in a random direction."),
+        degradation("defocus", Defocus, target="rethaw_kornia.kernels:Defocus", linear=True,
+                    summary="Out of focus: convolution with a disk."),
+        degradation("hue", Hue, target="rethaw_kornia.colour:Hue", linear=True, channels=3,
+                    summary="Turns all colours about the grey axis."),
+        degradation("saturation", Saturation, target="rethaw_kornia.colour:Saturation", linear=True, channels=3,
+                    summary="Moves all colours away from grey, or towards it."),
+        degradation("jpeg", Jpeg, target="rethaw_kornia.jpeg:Jpeg", continuous=False, channels=3, range=(0, 1),
+                    summary="JPEG artefacts, by kornia's differentiable codec."),
+        degradation("unsharp", Unsharp, target="rethaw_kornia.sharpen:Unsharp", linear=True,
+                    summary="Sharpened too far, with halos."),
+        degradation("elastic", Elastic, target="rethaw_kornia.warp:Elastic", linear=True,
+                    summary="Smooth random displacements."),
+        degradation("perspective", Perspective, target="rethaw_kornia.warp:Perspective", linear=True,
+                    summary="Seen askew, each corner moved at random."),
     ]  # fmt: skip
