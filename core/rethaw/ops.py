@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from rethaw.api import Degradation, Rng
+from rethaw.api import Degradation, RethawError, Rng
 from rethaw.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.images import find_images, read_image
 from rethaw.inverse import gains, linear_part, pseudo_inverse
@@ -33,8 +33,8 @@ from rethaw.linear import (
 
 __all__ = [
     "Constant",
-    "band_blur", "border", "channel_svd", "correlate", "dense_blur", "diagonal_svd", "expand", "fast", "fast_sides",
-    "find_images", "gains", "generators", "inverse", "level", "linear_part", "mix_channels", "mix_seed",
+    "band_blur", "border", "channel_svd", "check_severity", "correlate", "dense_blur", "diagonal_svd", "expand", "fast",
+    "fast_sides", "find_images", "gains", "generators", "inverse", "level", "linear_part", "mix_channels", "mix_seed",
     "needs_coefficients", "noise_of", "pad", "per_image", "poisson_quantile", "posterior", "pseudo_inverse", "rand",
     "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd", "severity_at",
     "severity_pairs", "severity_rows", "unpad",
@@ -50,9 +50,23 @@ def per_image(u: Tensor, like: Tensor) -> Tensor:
 
 
 def expand(t: Tensor | float, like: Tensor) -> Tensor:
-    """A severity, or one for each image, as a tensor (B,) on the device of `like`, at least float32."""
+    """A severity, or one for each image, as a tensor (B,) on the device of `like`, at least float32.
+
+    Raises RethawError for one outside [0, 1], where that can be seen without waiting for a device.
+    """
+    check_severity(t)
     dtype = torch.promote_types(like.dtype, torch.float32)
     return torch.as_tensor(t, dtype=dtype, device=like.device).expand(like.shape[0])
+
+
+def check_severity(t: Tensor | float) -> None:
+    """Raises RethawError for a severity outside [0, 1]; what is on another device than the CPU is not looked at."""
+    if isinstance(t, Tensor):
+        if t.device.type != "cpu" or ((t >= 0) & (t <= 1)).all():
+            return
+        t = next(float(v) for v in t.flatten() if not 0 <= v <= 1)
+    if not 0 <= t <= 1:
+        raise RethawError(f"severity {t:g} is outside [0, 1]", "0 is the clean image, 1 the full degradation.")
 
 
 def severity_rows(severities: Tensor, x: Tensor) -> Tensor:

@@ -84,14 +84,22 @@ class Hosted:
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         """The state of each image of `like`; {} if nothing is random."""
+        self.check_channels(like)
         return self.operator.draw(like, generator)  # type: ignore[no-any-return]
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """D(x0, t, ξ)."""
+        self.check_channels(x0)
         x = self.operator.degrade(self.enter(x0), self.u(t), state)
         if not isinstance(x, Tensor) or x.shape != x0.shape or x.dtype != x0.dtype:
             raise ComponentError(f"{self.name} does not keep its contract: degrade gave {told(x)} for {told(x0)}")
         return self.leave(x)
+
+    def check_channels(self, x: Tensor) -> None:
+        """Raises RethawError for images that have more or fewer channels than the component works on."""
+        if self.channels not in (None, x.shape[1]):
+            raise RethawError(f"{self.name} works on images of {self.channels} channels, these have {x.shape[1]}",
+                              f"Set restorer.channels={self.channels}, or choose another degradation.")  # fmt: skip
 
     def enter(self, x: Tensor) -> Tensor:
         return x.add(1).div_(2) if self.unit else x

@@ -30,7 +30,7 @@ from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, 
 from rethaw.engine.walk import Walk, along
 from rethaw.files import only_one
 from rethaw.images import from_pil, read_image
-from rethaw.ops import expand, generators, needs_coefficients, rand, severity_rows
+from rethaw.ops import check_severity, expand, generators, needs_coefficients, rand, severity_rows
 from rethaw.registry import Registry
 
 Picture = Tensor | Image.Image | str | Path
@@ -233,6 +233,7 @@ class Pipeline:
         Restoring it with core.ddim gives x0 back, the closer the more steps. Raises RethawError where the degradation has
         no coefficients.
         """
+        check_severity(severity)
         x0, ddim = x0.to(self.device), self.sampler("core.ddim", steps)
         problem = needs_coefficients(self.degradation)
         if problem:

@@ -43,8 +43,9 @@ class CumulativeMask:
     def draw(self, like: Tensor, generator: Rng) -> State:
         state = {}
         if self.random_place:  # cropping the image from a mask of twice its size puts the bump anywhere in it
-            sides = like.new_tensor(like.shape[-2:])
-            state["centre"] = (rand(like, generator, (2,)) * (sides + 1)).floor().minimum(sides)
+            numbers = rand(like, generator, (2,))
+            places = ((numbers[:, i] * (n + 1)).floor().clamp_max(n) for i, n in enumerate(like.shape[-2:]))
+            state["centre"] = torch.stack(list(places), 1)
         if not self.colour:
             state["colour"] = (2 * rand(like, generator, (like.shape[1], 1, 1)) - 1) * self.params.spread
         return state
