@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Rng, State
-from rethaw.ops import Constant, rand
-from rethaw_imagenet_c.convolve import apply_rows, correlate, fast_sides, for_both, gaussian_rows
+from rethaw.ops import Constant, correlate, fast_sides, rand
+from rethaw_imagenet_c.convolve import apply_rows, for_both, gaussian_rows
 from rethaw_imagenet_c.levels import Corruption, constants, each_channel, shares, table
 
 GAUSSIAN = table([[0.0], [1.0], [2.0], [3.0], [4.0], [6.0]])  # σ

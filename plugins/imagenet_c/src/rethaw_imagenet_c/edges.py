@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rethaw_imagenet_c.convolve import pad
+from rethaw.ops import pad
 
 LOW, HIGH = 50.0, 150.0  # of Canny's gradient |g_x| + |g_y|: an edge begins above HIGH and goes on above LOW
 FAR = 20  # distances are cut off here

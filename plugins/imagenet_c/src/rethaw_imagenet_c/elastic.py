@@ -29,11 +29,7 @@ class ElasticTransform(Corruption):
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         (alpha,) = constants(ALPHA, self.level(u, x0))
-        height, width = x0.shape[-2:]
-        x = torch.arange(width, device=x0.device, dtype=alpha.dtype).expand(height, -1)
-        y = torch.arange(height, device=x0.device, dtype=alpha.dtype)[:, None].expand(-1, width)
-        place = torch.addcmul(torch.stack([x, y]), state["field"].to(alpha.dtype), alpha)
-        grid = torch.stack([(2 * place[:, i] + 1) / size - 1 for i, size in enumerate((width, height))], -1)
+        grid = places(state["field"].to(alpha.dtype), alpha)
 
         def moved(x: Tensor) -> Tensor:
             seen = F.grid_sample(
@@ -42,6 +38,15 @@ class ElasticTransform(Corruption):
             return torch.where(alpha > 0, seen.to(x.dtype), x)
 
         return each_channel(moved, x0)
+
+
+def places(field: Tensor, alpha: Tensor) -> Tensor:
+    """p + α d(p) as grid_sample counts, the image from -1 to 1, (B, H, W, 2)."""
+    height, width = field.shape[-2:]
+    x = torch.arange(width, device=field.device, dtype=field.dtype).expand(height, -1)
+    y = torch.arange(height, device=field.device, dtype=field.dtype)[:, None].expand(-1, width)
+    place = torch.addcmul(torch.stack([x, y]), field, alpha)
+    return torch.stack([(2 * place[:, i] + 1) / size - 1 for i, size in enumerate((width, height))], -1)
 
 
 def smoothed(x: Tensor, axis: int) -> Tensor:

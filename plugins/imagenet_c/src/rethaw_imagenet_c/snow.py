@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Rng, State
-from rethaw.ops import Constant, rand, randn
+from rethaw.ops import Constant, correlate, rand, randn
 from rethaw_imagenet_c.blur import motion_kernel, path
-from rethaw_imagenet_c.convolve import correlate
 from rethaw_imagenet_c.levels import Corruption, clip, constants, shares, table, whitened
 from rethaw_imagenet_c.zoom import cropped, enlarge
 
@@ -52,9 +51,12 @@ def flakes(noise: Tensor, angle: Tensor, i: int, height: int, width: int) -> Ten
     """
     mean, σ, zoom, threshold, _, _ = FLAKES[i]
     angle = angle.to(torch.promote_types(noise.dtype, torch.float32))
-    layer = F.threshold(enlarge(middle(mean + σ * noise, height, width, zoom), height, width, zoom), threshold, 0)
+    shown = middle(mean + σ * noise, height, width, zoom)
+    whole = [round(side * zoom) for side in shown.shape[-2:]]  # a little more than the image, as published
+    layer = F.threshold(enlarge(shown, whole[0], whole[1], zoom), threshold, 0).clamp_max_(1)
     kernel = motion_kernel(STREAKS.like(angle)[i].expand(len(noise), -1), angle, FROM, SIZE)
-    return correlate(layer.clamp_max_(1), kernel, FROM).clamp_(0, 1).mul_(255).round_().div_(255)
+    streaked = correlate(layer, kernel, FROM)[..., :height, :width]
+    return streaked.clamp(0, 1).mul_(255).round_().div_(255)
 
 
 def middle(noise: Tensor, height: int, width: int, zoom: float) -> Tensor:

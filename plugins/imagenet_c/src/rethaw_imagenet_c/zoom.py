@@ -68,12 +68,11 @@ def cropped(size: int, factor: float) -> int:
     return math.ceil(size / factor)
 
 
-def places(size: int, factor: float, like: Tensor, centred: bool = False) -> Tensor:
-    """Where the `size` pixels of an enlargement lie between its cropped(size, factor) source pixels, (size,).
+def places(size: int, crop: int, factor: float, like: Tensor, centred: bool = False) -> Tensor:
+    """Where the `size` pixels of an enlargement lie between its `crop` source pixels, (size,).
 
-    An enlargement may be some pixels longer than the line: its first ones are shown, or the middle if `centred`.
+    An enlargement may be some pixels longer than `size`: its first ones are shown, or the middle if `centred`.
     """
-    crop = cropped(size, factor)
     whole = round(crop * factor)
     skip = (whole - size) // 2 if centred else 0
     return (torch.arange(size, device=like.device, dtype=like.dtype) + skip) * ((crop - 1) / max(whole - 1, 1))
@@ -81,15 +80,16 @@ def places(size: int, factor: float, like: Tensor, centred: bool = False) -> Ten
 
 def zoom_rows(size: int, factor: float, like: Tensor) -> Tensor:
     """The (1, size, size) matrix that enlarges the middle of a line by `factor`, linear between its pixels."""
-    at = places(size, factor, like) + (size - cropped(size, factor)) // 2
+    crop = cropped(size, factor)
+    at = places(size, crop, factor, like) + (size - crop) // 2
     pixel = torch.arange(size, device=like.device, dtype=like.dtype)
     return (1 - (at[:, None] - pixel).abs()).clamp_min(0).unsqueeze(0)
 
 
 def enlarge(x: Tensor, height: int, width: int, factor: float, centred: bool = False) -> Tensor:
-    """x (…, cropped(height), cropped(width)) enlarged to (…, height, width), linear between its pixels."""
+    """x (…, rows, columns) enlarged by `factor`, of which (…, height, width) are shown, linear between its pixels."""
     for axis, size in ((-1, width), (-2, height)):
-        at = places(size, factor, x, centred)
+        at = places(size, x.shape[axis], factor, x, centred)
         low = at.long().clamp_max(max(x.shape[axis] - 2, 0))
         part = (at - low).view(-1, 1) if axis == -2 else at - low
         high = (low + 1).clamp_max(x.shape[axis] - 1)
