@@ -19,14 +19,15 @@ DOUBLINGS = 5  # chains of up to 2⁵ copies are followed to their end; about ha
 class GlassBlur(Corruption):
     """D = A S A x0, A a Gaussian blur and S the published shuffle; between levels σ is linear and S a blend of the two.
 
-    State: {"source": (B, 5, H, W)}, where each pixel of S comes from, as an index into H·W.
+    State: {"source": (B, L, H, W)}, of the L levels that can be reached, where each pixel of S comes from, as an index into H·W.
     """
 
     def draw(self, like: Tensor, generator: Rng) -> State:
-        return {"source": torch.stack([shuffle(like, generator, reach, passes) for _, reach, passes in GLASS], 1)}
+        moves = GLASS[: self.levels]
+        return {"source": torch.stack([shuffle(like, generator, reach, passes) for _, reach, passes in moves], 1)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
-        level = self.level(u, x0).clamp(0, 5)
+        level = self.level(u, x0)
         taps = gaussian_taps(constants(SIGMAS, level)[0].flatten(), RADIUS)
         first, second, part = neighbours(level, state["source"])
 
@@ -43,7 +44,7 @@ class GlassBlur(Corruption):
 
 def neighbours(level: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The sources (B, 1, H, W) of the published levels below and above level (B,), and how far it is between them."""
-    below, images = level.floor().clamp_max(4), torch.arange(len(level), device=level.device)
+    below, images = level.floor().clamp_max(source.shape[1] - 1), torch.arange(len(level), device=level.device)
     own = torch.arange(source[0, 0].numel(), device=source.device).view(source.shape[-2:])  # S of level 0
     first = torch.where(below.view(-1, 1, 1) > 0, source[images, (below.long() - 1).clamp_min(0)], own)
     second = source[images, below.long()]

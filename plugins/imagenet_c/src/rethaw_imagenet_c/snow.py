@@ -27,20 +27,21 @@ class Snow(Corruption):
     """D = clip(b x0 + (1 - b) max(x0, 1.5 grey + 0.5) + s + rot180(s)).
 
     s is the published layer of a level, between levels a blend of the two next to it (none at level 0). State:
-    {"layers": (B, 5, H, W)}, all five from the same noise.
+    {"layers": (B, L, H, W)}, of the L levels that can be reached, all from the same noise.
     """
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         height, width = like.shape[-2:]
         noise = randn(like, generator, (1, cropped(height, LEAST_ZOOM), cropped(width, LEAST_ZOOM)))
         angle = -math.pi * (0.25 + 0.5 * rand(like, generator, ()))
-        return {"layers": torch.cat([flakes(noise, angle, i, height, width) for i in range(len(FLAKES))], 1)}
+        return {"layers": torch.cat([flakes(noise, angle, i, height, width) for i in range(self.levels)], 1)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         level = self.level(u, x0)
         b = constants(LIGHT, level)[0].to(x0.dtype)
         layers = state["layers"]
-        snow = torch.bmm(shares(level)[:, None, 1:].to(layers.dtype), layers.flatten(2)).view_as(layers[:, :1])
+        share = shares(level)[:, None, 1 : self.levels + 1].to(layers.dtype)
+        snow = torch.bmm(share, layers.flatten(2)).view_as(layers[:, :1])
         return clip(whitened(x0, b).add_(snow + snow.flip(-1, -2)), x0)
 
 
