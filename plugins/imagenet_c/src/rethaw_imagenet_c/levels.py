@@ -74,4 +74,4 @@ def grey(x: Tensor) -> Tensor:
 
 def whitened(x0: Tensor, b: Tensor) -> Tensor:
     """b x0 + (1 - b) max(x0, 1.5 grey + 0.5): the light of a snowy day."""
-    return torch.lerp(torch.maximum(x0, grey(x0).mul_(1.5).add_(0.5)), x0, b)
+    return torch.maximum(x0, grey(x0).mul_(1.5).add_(0.5)).lerp_(x0, b)
