@@ -11,7 +11,9 @@ def main() -> None:
     torch.set_num_threads(2)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of interleaved rounds\n")
     for bench in (sampling, engine, degradations):
-        print("\n".join(bench.run()), end="\n\n", flush=True)
+        for line in bench.run():
+            print(line, flush=True)
+        print()
 
 
 if __name__ == "__main__":

@@ -1,43 +1,80 @@
-"""Degradations against the floor `a·x + b·n` of the same tensor, and blur against kornia's own call."""
+"""Every installed degradation against the floor `a·x + b·n` of the same tensor, and against the peer of `degradation_peers`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
-from kornia.filters import gaussian_blur2d
+from torch import Tensor
 
 import rethaw
+from rethaw.api import RethawError
 from rethaw.ops import generators
+from rethaw.registry import Registry
+from rethaw.testing.machine import memory_of_a_call
+from tests.bench.degradation_peers import BY_STEPS, peer_of
 from tests.bench.timing import medians
 
-NAMES = ("core.gaussian_noise", "core.mask", "core.desaturate", "kornia.gaussian_blur", "kornia.pixelate")
 SHAPES = ((16, 3, 128, 128), (32, 3, 32, 32))
-SIGMA = 5.0
+SECONDS = 0.7  # for the rounds of one degradation
+ABOUT = {"core.mixture": {"of": [{"use": "core.desaturate"}, {"use": "core.gaussian_noise"}]}}
+"""Parameters of what has no defaults."""
 
 
-def run() -> list[str]:
-    """Markdown lines: ms a call with random t per image, and ratios."""
-    lines = ["| degradation | shape | ms | ratio to a·x + b·n |", "|---|---|---:|---:|"]
+def run() -> Iterator[str]:
+    """Markdown lines: ms a call with random t per image, ratios, and memory in input batches."""
     for shape in SHAPES:
-        rng = torch.Generator().manual_seed(0)
-        x, n, t = (
-            torch.rand(shape, generator=rng) * 2 - 1,
-            torch.randn(shape, generator=rng),
-            torch.rand(shape[0], generator=rng),
-        )
-        a, b = t.view(-1, 1, 1, 1), (1 - t).view(-1, 1, 1, 1)
-        calls = {"floor": lambda x=x, n=n, a=a, b=b: a * x + b * n}
-        for name in NAMES:
-            given = {"sigma_max": SIGMA} if name == "kornia.gaussian_blur" else {}
-            d = rethaw.build("degradation", name, **given)
-            state = d.draw(x, generators(0, shape[0]))
-            calls[name] = lambda d=d, x=x, t=t, state=state: d.degrade(x, t, state)
-        sigma = (t * SIGMA).clamp_min(1e-3).view(-1, 1).expand(-1, 2)
-        taps = 2 * int(4 * SIGMA) + 1
-        if taps // 2 < min(shape[-2:]):
-            calls["kornia's own separable call"] = lambda x=x, sigma=sigma, taps=taps: gaussian_blur2d(
-                x, (taps, taps), sigma
-            )
-        found = medians(calls)
-        size = "×".join(map(str, shape))
-        lines += [f"| {name} | {size} | {s * 1e3:.2f} | {s / found['floor']:.1f} |" for name, s in found.items()]
-    return lines
+        yield f"Degradations, {'×'.join(map(str, shape))}, a random severity for each image; aim: 3 times the floor a·x + b·n"
+        yield ""
+        yield "| degradation | ms | to the floor | memory | peer | peer, ms | peer to ours |"
+        yield "|---|---:|---:|---:|---|---:|---:|"
+        for name in Registry().names("degradation"):
+            try:
+                yield row(name, shape)
+            except RethawError as error:
+                yield f"| {name} | | | | {error.message} | | |"
+        yield ""
+    yield from by_steps()
+
+
+def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, noise and severities."""
+    rng = torch.Generator().manual_seed(0)
+    return (
+        torch.rand(shape, generator=rng) * 2 - 1,
+        torch.randn(shape, generator=rng),
+        torch.rand(shape[0], generator=rng),
+    )
+
+
+def row(name: str, shape: tuple[int, ...]) -> str:
+    """One degradation in the table of a shape."""
+    x, n, t = inputs(shape)
+    a, b = t.view(-1, 1, 1, 1), (1 - t).view(-1, 1, 1, 1)
+    d = rethaw.build("degradation", name, **ABOUT.get(name, {}))
+    state = d.draw(x, generators(0, shape[0]))
+    calls: dict[str, Any] = {"floor": lambda: a * x + b * n, "ours": lambda: d.degrade(x, t, state)}
+    peer = peer_of(name, x, t)
+    if peer:
+        calls["peer"] = peer[1]
+    s = medians(calls, seconds=SECONDS)
+    memory = f"{memory_of_a_call(d, shape):.1f}" if d.compilable else ""
+    against = f"{peer[0]} | {s['peer'] * 1e3:.2f} | {s['peer'] / s['ours']:.1f}" if peer else " | | "
+    return f"| {name} | {s['ours'] * 1e3:.2f} | {s['ours'] / s['floor']:.1f} | {memory} | {against} |"
+
+
+def by_steps(shape: tuple[int, ...] = (4, 3, 128, 128)) -> Iterator[str]:
+    """Published routines of 200 steps against a loop over the steps."""
+    yield f"Published routines of 200 steps, {'×'.join(map(str, shape))}, against their definition step by step"
+    yield ""
+    yield "| degradation | ms | by steps, ms | ratio |"
+    yield "|---|---:|---:|---:|"
+    x, _, t = inputs(shape)
+    for name, (params, definition) in BY_STEPS.items():
+        d = rethaw.build("degradation", name, **params)
+        state = d.draw(x, generators(0, shape[0]))
+        ours = medians({"ours": lambda d=d, state=state: d.degrade(x, t, state)}, rounds=20)["ours"]
+        both = medians({"ours": lambda d=d, state=state: d.degrade(x, t, state), "steps": definition(x, t)}, rounds=3)
+        ours = min(ours, both["ours"])
+        yield f"| {name} | {ours * 1e3:.2f} | {both['steps'] * 1e3:.0f} | {both['steps'] / ours:.0f} |"
