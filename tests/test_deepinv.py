@@ -31,7 +31,7 @@ def physics(degradation: Any, like: Tensor, t: float) -> Any:
     return Adapter()
 
 
-@pytest.mark.parametrize("t", [0.3, 1.0])
+@pytest.mark.parametrize("t", [0.3, 0.8])  # at 1 some keep nothing of the image, and deepinv divides by its norm
 @pytest.mark.parametrize("case", LINEAR, ids=degradation_id)
 def test_adjointness(case: Any, t: float) -> None:
     pytest.importorskip("deepinv")
