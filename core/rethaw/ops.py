@@ -33,11 +33,11 @@ from rethaw.linear import (
 
 __all__ = [
     "Constant",
-    "band_blur", "border", "channel_svd", "check_severity", "correlate", "dense_blur", "diagonal_svd", "expand", "fast",
-    "fast_sides", "find_images", "gains", "generators", "inverse", "level", "linear_part", "mix_channels", "mix_seed",
-    "needs_coefficients", "noise_of", "pad", "per_image", "poisson_quantile", "posterior", "pseudo_inverse", "rand",
-    "randn", "read_image", "schedule", "seeded", "separable", "separable_blur", "separable_svd", "severity_at",
-    "severity_pairs", "severity_rows", "unpad",
+    "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur", "diagonal_svd",
+    "expand", "fast", "fast_sides", "find_images", "gains", "generators", "inverse", "level", "linear_part",
+    "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image", "poisson_quantile", "posterior",
+    "pseudo_inverse", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur",
+    "separable_svd", "severity_at", "severity_pairs", "severity_rows", "unpad",
 ]  # fmt: skip
 
 
@@ -118,6 +118,11 @@ def schedule(degradation: Degradation, severities: Tensor, x: Tensor) -> tuple[T
 def inverse(x: Tensor) -> Tensor:
     """1/x of x ≥ 0, and 0 where x is 0."""
     return torch.where(x > 0, 1 / x.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
+
+
+def combine(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
+    """a x + b y, in two passes over one new tensor: a step of most samplers. a, b: (B, 1, 1, 1)."""
+    return (a * x).addcmul_(b, y)
 
 
 def noise_of(x: Tensor, x0_hat: Tensor, α: Tensor, σ: Tensor) -> Tensor:

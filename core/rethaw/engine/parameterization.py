@@ -16,7 +16,7 @@ from rethaw.api import Prediction, RethawError, State
 from rethaw.config.model import Restorer as Settings
 from rethaw.engine.degradation import AnyDegradation
 from rethaw.engine.walk import Walk, z_key
-from rethaw.ops import needs_coefficients, per_image
+from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3
 """Below it x_t holds next to nothing of x0: eps and score, which divide by α, take this instead."""
@@ -124,7 +124,7 @@ class Parameterization:
         out, place = out.chunk(2, 1) if self.learned else (out, None)
         if self.prediction in READINGS:
             skip, scale, *_ = self.at(t, x_t)
-            out = torch.addcmul(skip * x_t, scale, out)
+            out = combine(skip, x_t, scale, out)
         elif self.prediction == "residual":
             out = x_t + out
         return Prediction(out, None if place is None else (place + 1) / 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from rethaw.api import Degradation, Observation, Prediction, Restore, RethawError, Rng, State, Step
@@ -12,7 +11,7 @@ from rethaw.builtin.samplers.params import DDIM as DDIMParams
 from rethaw.builtin.samplers.params import DDPM as DDPMParams
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import inverse, posterior, randn, schedule
+from rethaw.ops import combine, inverse, posterior, randn, schedule
 
 
 class DDPM(Spaced):
@@ -35,8 +34,8 @@ class DDPM(Spaced):
         for t, a_t, b_t, least, most in zip(times[:-1], *coefficients, strict=True):
             found = restore(x, t)
             yield Step(t, x, found.x0)
-            mean = torch.addcmul(a_t * x, b_t, found.x0)
-            x = torch.addcmul(mean, self.std(found, least, most), randn(x, generator))
+            mean = combine(a_t, x, b_t, found.x0)
+            x = mean.addcmul_(self.std(found, least, most), randn(x, generator))
         yield last_step(x)
 
     def std(self, found: Prediction, least: Tensor, most: Tensor) -> Tensor:
@@ -73,9 +72,9 @@ class DDIM(Spaced):
         for t, of_x, of_x0, std in zip(times[:-1], *coefficients, strict=True):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            x = torch.addcmul(of_x * x, of_x0, x0_hat)
+            x = combine(of_x, x, of_x0, x0_hat)
             if η:
-                x = torch.addcmul(x, std, randn(x, generator))
+                x = x.addcmul_(std, randn(x, generator))
         yield last_step(x)
 
     def encode(self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation) -> Iterator[Step]:
@@ -89,5 +88,5 @@ class DDIM(Spaced):
         for i, (t, of_x, of_x0) in enumerate(zip(times[:-1], *coefficients, strict=True)):
             x0_hat = restore(x, t).x0 if i else x
             yield Step(t, x, x0_hat)
-            x = torch.addcmul(of_x * x, of_x0, x0_hat)
+            x = combine(of_x, x, of_x0, x0_hat)
         yield Step(times[-1], x, restore(x, times[-1]).x0)

@@ -50,11 +50,11 @@ class EDM(Spaced):
                 seen = α_hat * x
             x0_hat = restore(seen, t).x0
             yield Step(times[i], station, x0_hat)
-            d = (x - x0_hat) / σ_hat
+            d = (x - x0_hat).div_(σ_hat)
             x_next = torch.addcmul(x, dσ, d)
             if heun and i < last:
-                d_next = (x_next - restore(α_s * x_next, times[i + 1]).x0) / σ_s
-                x_next = torch.addcmul(x, dσ, (d + d_next) / 2)
+                d_next = (x_next - restore(α_s * x_next, times[i + 1]).x0).div_(σ_s)
+                x_next = torch.addcmul(x, dσ, d.add_(d_next), value=0.5)
             x = x_next
         yield last_step(α[-1].to(x.dtype) * x)
 

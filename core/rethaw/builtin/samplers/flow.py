@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import Flow as Params
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import inverse, schedule
+from rethaw.ops import combine, inverse, schedule
 
 
 class Flow(Spaced):
@@ -37,9 +36,9 @@ class Flow(Spaced):
         for i, (t, s, of_x, of_x0, of_next, of_next_x0) in enumerate(zip(times, times[1:], *rows, strict=False)):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            x_next = torch.addcmul(of_x * x, of_x0, x0_hat)
+            x_next = combine(of_x, x, of_x0, x0_hat)
             if i < last:
-                dx_next = torch.addcmul(of_next * x_next, of_next_x0, restore(x_next, s).x0)
-                x_next = (x + x_next + dx_next) / 2
+                dx_next = combine(of_next, x_next, of_next_x0, restore(x_next, s).x0)
+                x_next = dx_next.add_(x).add_(x_next).div_(2)
             x = x_next
         yield last_step(x)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import inverse, schedule
+from rethaw.ops import combine, inverse, schedule
 
 
 class DPMSolver(Spaced):
@@ -35,7 +35,7 @@ class DPMSolver(Spaced):
         for t, of_x, of_x0, of_before in zip(times[:-1], *coefficients, strict=True):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            x = torch.addcmul(torch.addcmul(of_x * x, of_x0, x0_hat), of_before, before)
+            x = combine(of_x, x, of_x0, x0_hat).addcmul_(of_before, before)
             before = x0_hat
         yield last_step(x)
 
