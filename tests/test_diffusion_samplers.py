@@ -315,6 +315,19 @@ def test_spacings_are_what_they_say(process: dict[str, Any]) -> None:
     assert sampler("core.edm", steps=10).severities(degradation, 0.5)[0] == 0.5
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+@pytest.mark.parametrize("name", ["core.ddpm", "core.ddim", "core.edm", "core.dpm_solver", "core.flow"])
+@pytest.mark.parametrize("spacing", ["uniform", "karras", "log_snr"])
+def test_every_spacing_serves_every_sampler_in_single_precision(
+    spacing: str, name: str, process: dict[str, Any]
+) -> None:
+    degradation, x0 = noise(**process), images(2, height=8, width=8, dtype=torch.float32)
+    x, _ = degradation.prior(x0, generators(1, 2))
+    found = walk(sampler(name, steps=8, spacing=spacing), lambda x, t: Prediction(x0), x, degradation)
+    assert all(torch.isfinite(step.x).all() for step in found)
+    assert (found[-1].x - x0).abs().max() <= 1e-4
+
+
 def test_spacings_on_levels_stop_at_levels() -> None:
     degradation = noise(**LINEAR)
     for chosen in (sampler("core.edm"), sampler("core.dpm_solver"), sampler("core.ddim", spacing="log_snr")):
@@ -369,3 +382,25 @@ def test_ddim_is_cold_sampling_with_inferred_noise() -> None:
     flow = walk(sampler("core.flow", steps=10, solver="euler"), liar, x, degradation)
     for other in (ddim, flow):
         assert max((a.x - b.x).abs().max() for a, b in zip(cold, other, strict=True)) <= 1e-9
+
+
+class Shrinking(torch.nn.Module):
+    """The best x0 of standard normal values, for vp: α x."""
+
+    def forward(self, x: Tensor, t: Tensor, cond: Any) -> Tensor:
+        return x * noise().coefficients(t)[0].view(-1, 1, 1, 1)
+
+
+def test_a_pipeline_encodes_an_image_and_gives_it_back() -> None:
+    from rethaw.config import load_text
+    from rethaw.engine.restorer import Restorer
+
+    pipeline = rethaw.Pipeline(*load_text("degradation: core.gaussian_noise\nrestorer: {clip: false}"), device="cpu")
+    pipeline.restorer = Restorer(Shrinking())
+    x0 = images(2, height=8, width=8, dtype=torch.float32)
+    x_1 = pipeline.encode(x0, steps=100)
+    assert (x_1 - x0).abs().max() <= 0.03  # the flow of a standard normal is the identity for vp
+    assert (pipeline.restore(x_1, sampler="core.ddim", steps=100) - x0).abs().max() <= 0.03
+    blur = rethaw.Pipeline(*load_text("degradation: kornia.gaussian_blur"), device="cpu")
+    with pytest.raises(RethawError, match=r"DDIM inversion cannot encode for kornia\.gaussian_blur: it has no coeff"):
+        blur.encode(x0)

@@ -30,7 +30,10 @@ class EDM(Spaced):
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
         p = self.params
-        return spaced(degradation, p.spacing, p.steps, start, p.sigma_min, p.sigma_max, p.rho)
+        t = spaced(degradation, p.spacing, p.steps, start, p.sigma_min, p.sigma_max, p.rho)
+        if p.spacing == "uniform":  # where α reaches 0, x/α needs a highest noise level too
+            t = t.clamp_max(severity_at(degradation, t.new_tensor([p.sigma_max])))
+        return t
 
     def trajectory(
         self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
