@@ -164,3 +164,37 @@ class MixtureWorld:
         """Mean and standard deviation of a clean value."""
         mean = (self.w * self.m).sum()
         return float(mean), float(((self.w * (self.s.square() + self.m.square())).sum() - mean.square()).sqrt())
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x0) of clean images, (B,)."""
+        at = torch.distributions.Normal(self.m, self.s)
+        return (at.log_prob(x[..., None]) + self.w.log()).logsumexp(-1).flatten(1).sum(1)
+
+
+class PointsWorld:
+    """Images (B, 2, H, W) whose pixels are independent points of a mixture of two correlated Gaussians in the plane."""
+
+    def __init__(self, degradation: Any) -> None:
+        self.degradation = degradation
+        self.w = torch.tensor([0.3, 0.7], dtype=torch.float64)
+        self.m = torch.tensor([[-0.6, 0.4], [0.5, -0.2]], dtype=torch.float64)
+        self.c = torch.tensor([[[0.04, 0.02], [0.02, 0.03]], [[0.05, -0.03], [-0.03, 0.04]]], dtype=torch.float64)
+
+    def restore(self, x: Tensor, t: Tensor) -> Prediction:
+        """E[x0 | x_t], for one severity in the whole batch."""
+        α, σ = (c[0].double() for c in self.degradation.coefficients(t[:1].double()))
+        y, eye = x.movedim(1, -1)[..., None, :].double(), torch.eye(2, dtype=torch.float64)
+        cov = α**2 * self.c + σ**2 * eye
+        of = torch.distributions.MultivariateNormal(α * self.m, cov).log_prob(y) + self.w.log()
+        gain = α * self.c @ torch.linalg.inv(cov)
+        means = self.m + torch.einsum("kij,...kj->...ki", gain, y - α * self.m)
+        return Prediction((of.softmax(-1)[..., None] * means).sum(-2).movedim(-1, 1).to(x.dtype))
+
+    def measured(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights (2,), means (2, 2) and covariances (2, 2, 2) of the points, told apart by one step of EM."""
+        y = x.movedim(1, -1).reshape(-1, 2).double()
+        of = (torch.distributions.MultivariateNormal(self.m, self.c).log_prob(y[:, None]) + self.w.log()).softmax(-1)
+        total = of.sum(0)
+        means = of.T @ y / total[:, None]
+        apart = y[None] - means[:, None]
+        return total / len(y), means, (of.T[:, :, None] * apart).mT @ apart / total[:, None, None]

@@ -30,14 +30,15 @@ from rethaw.linear import (
     separable_blur,
     separable_svd,
 )  # fmt: skip
+from rethaw.sde import FlowSolver, Rates, adaptive_solver, rates
 
 __all__ = [
-    "Constant",
-    "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur", "diagonal_svd",
-    "expand", "fast", "fast_sides", "find_images", "gains", "generators", "inverse", "level", "linear_part",
-    "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image", "poisson_quantile", "posterior",
-    "pseudo_inverse", "rand", "randn", "read_image", "schedule", "seeded", "separable", "separable_blur",
-    "separable_svd", "severity_at", "severity_pairs", "severity_rows", "unpad",
+    "Constant", "FlowSolver", "Rates",
+    "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur",
+    "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "gains", "generators", "inverse", "level",
+    "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
+    "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
+    "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "unpad",
 ]  # fmt: skip
 
 

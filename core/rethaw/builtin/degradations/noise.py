@@ -60,7 +60,8 @@ class GaussianNoise:
             low, growth = self.params.sigma_min, 2 * math.log(self.params.sigma_max / self.params.sigma_min)
             return torch.ones_like(u), low * torch.expm1(growth * u).sqrt()  # σ²(u) - σ²(0), 2011.13456 eq. 29
         ᾱ = torch.where(u == 0, 1.0, self.alpha_bar(u))
-        return ᾱ.sqrt(), (1 - ᾱ).clamp_min(0).sqrt()
+        σ2 = (1 - ᾱ).clamp_min(0)
+        return ᾱ.sqrt(), σ2 if self.params.process == "sub_vp" else σ2.sqrt()  # sub-VP: 2011.13456, eq. 29
 
     def alpha_bar(self, u: Tensor) -> Tensor:
         """ᾱ = α² of the variance-preserving process."""

@@ -18,15 +18,15 @@ Unit = Annotated[float, Ge(0), Le(1)]
 class GaussianNoise:
     """Gaussian noise, α x0 + σ z with z ~ N(0, I).
 
-    process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE) or flow (α = 1 - u,
-        σ = u: rectified flow).
-    alpha_bar: α² of vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels).
+    process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE), sub_vp (α of
+        vp with σ = 1 - α²: 2011.13456) or flow (α = 1 - u, σ = u: rectified flow).
+    alpha_bar: α² of vp and sub_vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels).
     levels: with it, α² of vp is the published discrete table of that length, exactly.
     sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
     sigma_max: of ve, at full strength.
     """
 
-    process: Literal["vp", "ve", "flow"] = "vp"
+    process: Literal["vp", "ve", "sub_vp", "flow"] = "vp"
     alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
     sigma_min: Annotated[float, Gt(0)] = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from rethaw.api import Spec, sampler
 
@@ -203,6 +203,89 @@ class Flow:
     solver: Literal["euler", "heun"] = "heun"
 
 
+@dataclass(frozen=True)
+class Langevin:
+    """Annealed Langevin dynamics (NCSN, 1907.05600, Algorithm 1), for any degradation α x0 + σ z with Gaussian z.
+
+    steps: noise levels, from that of the input down.
+    spacing: of the levels: log_snr (a geometric series, as in the paper), karras (2206.00364, eq. 5) or uniform in t.
+    repeats: T, the Langevin steps at each level.
+    step_size: ε/σ_L², the step in units of the squared noise level (the paper: 2e-5/0.01² = 0.2).
+    denoise: whether the last level's noise is taken off at the end (2009.05475, section 3.1).
+    """
+
+    steps: Annotated[int, Ge(1)] = 50
+    spacing: Spacing = "log_snr"
+    repeats: Annotated[int, Ge(1)] = 5
+    step_size: Annotated[float, Gt(0), Lt(2)] = 0.2
+    denoise: bool = True
+
+
+@dataclass(frozen=True)
+class ConsistentAnnealed:
+    """Consistent annealed sampling with the final denoising step (2009.05475, Algorithm 2).
+
+    steps: noise levels, from that of the input down; one call of the restorer each.
+    spacing: of the levels: log_snr (a geometric series, as in the paper), karras (2206.00364, eq. 5) or uniform in t.
+    step_size: η = ε/σ_L², the part of the way to x̂0 that each step goes, and more where the next level asks for it.
+    """
+
+    steps: Annotated[int, Ge(1)] = 200
+    spacing: Spacing = "log_snr"
+    step_size: Annotated[float, Gt(0), Le(1)] = 0.1
+
+
+@dataclass(frozen=True)
+class ReverseSDE:
+    """The reverse-time SDE (2011.13456, eq. 6), for any degradation α x0 + σ z with Gaussian z.
+
+    steps: of the walk from the severity of the input to 0.
+    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927).
+    predictor: euler_maruyama, reverse_diffusion (appendix E) or ancestral (appendix F). Only the first needs
+        derivatives of α and σ, which a degradation with levels does not have.
+    """
+
+    steps: Annotated[int, Ge(1)] = 500
+    spacing: Spacing = "uniform"
+    predictor: Literal["euler_maruyama", "reverse_diffusion", "ancestral"] = "euler_maruyama"
+
+
+@dataclass(frozen=True)
+class PredictorCorrector:
+    """Predictor-corrector sampling (2011.13456, Algorithms 2 to 5): Langevin steps at each severity.
+
+    steps: of the walk from the severity of the input to 0.
+    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927).
+    predictor: reverse_diffusion (appendix E), ancestral (appendix F) or euler_maruyama.
+    corrections: Langevin steps at each severity, each a call of the restorer.
+    snr: r, the signal-to-noise ratio that sets the length of a correction.
+    """
+
+    steps: Annotated[int, Ge(1)] = 250
+    spacing: Spacing = "uniform"
+    predictor: Literal["euler_maruyama", "reverse_diffusion", "ancestral"] = "reverse_diffusion"
+    corrections: Annotated[int, Ge(1)] = 1
+    snr: Annotated[float, Gt(0)] = 0.16
+
+
+@dataclass(frozen=True)
+class ProbabilityFlow:
+    """The probability-flow ODE (2011.13456, eq. 13), for any degradation α x0 + σ z with Gaussian z and derivatives.
+
+    steps: of the walk from the severity of the input to 0; with adaptive, only the stations that are seen.
+    spacing: of the severities: log_snr (2206.00927), karras (2206.00364, eq. 5) or uniform in t.
+    solver: euler, heun or rk4 (1, 2 or 4 calls of the restorer a step), or adaptive (needs torchdiffeq).
+    rtol: relative tolerance of adaptive.
+    atol: absolute tolerance of adaptive.
+    """
+
+    steps: Annotated[int, Ge(1)] = 20
+    spacing: Spacing = "log_snr"
+    solver: Literal["euler", "heun", "rk4", "adaptive"] = "rk4"
+    rtol: Annotated[float, Gt(0)] = 1e-5
+    atol: Annotated[float, Gt(0)] = 1e-5
+
+
 SPECS: list[Spec] = [
     sampler("direct", Direct, target=f"{AT}.restoration:Direct", summary="One call of the restorer."),
     sampler(
@@ -216,6 +299,15 @@ SPECS: list[Spec] = [
     sampler("edm", EDM, target=f"{AT}.edm:EDM", summary="EDM: Heun's method with stochastic churn."),
     sampler("dpm_solver", DPMSolver, target=f"{AT}.solvers:DPMSolver", summary="DPM-Solver++(2M)."),
     sampler("flow", Flow, target=f"{AT}.flow:Flow", summary="Rectified flow and flow matching, Euler or Heun."),
+    sampler("langevin", Langevin, target=f"{AT}.langevin:Langevin", summary="Annealed Langevin dynamics (NCSN)."),
+    sampler("consistent_annealed", ConsistentAnnealed, target=f"{AT}.langevin:ConsistentAnnealed",
+            summary="Consistent annealed sampling with a final denoising step."),
+    sampler("reverse_sde", ReverseSDE, target=f"{AT}.sde:ReverseSDE",
+            summary="The reverse-time SDE: Euler-Maruyama, reverse diffusion or ancestral steps."),
+    sampler("predictor_corrector", PredictorCorrector, target=f"{AT}.sde:PredictorCorrector",
+            summary="Predictor-corrector sampling of score SDEs."),
+    sampler("probability_flow", ProbabilityFlow, target=f"{AT}.ode:ProbabilityFlow",
+            summary="The probability-flow ODE, with fixed or adaptive steps."),
     sampler("renoise", Renoise, target=f"{AT}.restoration:Renoise",
             summary="Restore, then degrade less and anew, in turn (multistep consistency sampling)."),
     sampler("ddrm", DDRM, target=f"{AT}.measurement:DDRM",
