@@ -99,7 +99,7 @@ def test_the_adaptive_solver_keeps_its_tolerance_at_every_station(process: dict[
 # --- distributions -----------------------------------------------------------------------------------------------
 
 STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
-    ("core.langevin", {"steps": 40, "repeats": 15}),
+    ("core.langevin", {"steps": 120, "repeats": 4}),
     ("core.consistent_annealed", {"steps": 250}),
     ("core.reverse_sde", {"steps": 500}),
     ("core.reverse_sde", {"steps": 500, "predictor": "reverse_diffusion"}),

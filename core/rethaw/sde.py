@@ -71,7 +71,7 @@ TABLEAUS = {
 
 
 class FlowSolver:
-    """Carries a state along the probability flow, from each severity of a walk (N+1, B) to the next.
+    """Carries a state along the probability flow, from each severity of a walk (N+1, B) to the next, these in float64.
 
     method: euler, heun or rk4, one step for each interval, or adaptive (Dormand-Prince by torchdiffeq, to rtol and
     atol). `image`: how many axes an image has, so that p and q multiply it. Raises RethawError where torchdiffeq is
@@ -82,7 +82,8 @@ class FlowSolver:
         self, degradation: Degradation, times: Tensor, method: str, dtype: torch.dtype, image: int = 3,
         rtol: float = 1e-5, atol: float = 1e-5,
     ) -> None:  # fmt: skip
-        self.degradation, self.times, self.dtype, self.axes = degradation, times, dtype, (1,) * image
+        self.degradation, self.dtype, self.axes = degradation, dtype, (1,) * image
+        self.times = times if times.device.type == "mps" else times.double()
         self.tolerance = {"rtol": rtol, "atol": atol}
         self.odeint = adaptive_solver() if method == "adaptive" else None
         self.tableau = TABLEAUS["euler" if self.odeint else method]
@@ -91,10 +92,9 @@ class FlowSolver:
     def at(self, τ: float | Tensor, k: slice | int = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
         """t, and p and q by τ, at the part τ of each interval, or of interval k."""
         begin, end = self.times[:-1][k], self.times[1:][k]
-        t = begin + τ * (end - begin)
-        wide = t.dtype if t.device.type == "mps" else torch.float64
-        h = (end - begin).to(wide)
-        p, q = (h * c for c in rates(self.degradation, t.to(wide)).velocity())
+        h = end - begin
+        t = begin + τ * h
+        p, q = (h * c for c in rates(self.degradation, t).velocity())
         each = (*t.shape, *self.axes)
         return t, p.to(self.dtype).view(each), q.to(self.dtype).view(each)
 

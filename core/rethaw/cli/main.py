@@ -17,7 +17,8 @@ from rethaw.cli import (
     demo,
     evaluate,
     generate,
-    interpolate,
+    likelihood,
+    interpolate, likelihood,
     plugins,
     recipes,
     restore,
@@ -43,6 +44,7 @@ app.command("interpolate")(interpolate.interpolate)
 app.command("degrade")(degrade.degrade)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("likelihood")(likelihood.likelihood)
 app.command("validate")(validate.validate)
 app.command("recipes")(recipes.recipes)
 app.add_typer(plugins.app, name="plugins")

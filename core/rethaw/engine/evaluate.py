@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -54,7 +54,7 @@ def decimals(metric: str) -> int:
     return 2 if metric == "psnr" else 4
 
 
-def batches(paths: Sequence[Path], pipeline: Pipeline, skipped: list[str]) -> Iterator[Tensor]:
+def batches(paths: Iterable[Path], pipeline: Pipeline, skipped: list[str]) -> Iterator[Tensor]:
     """Images in batches of one size, in order; files that cannot be read are listed and left out."""
     held: list[Tensor] = []
     for path in paths:

@@ -21,6 +21,7 @@ from rethaw.config.yaml import ConfigError, Mark
 from rethaw.engine.consistency import consistent
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
 from rethaw.engine.examples import observe
+from rethaw.engine.likelihood import Likelihood, likelihood
 from rethaw.engine.measurement import Measurement, keeps_to
 from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
@@ -368,6 +369,19 @@ class Pipeline:
         x, state = between(self.degradation, a, b, count, strength, seed, own)
         rng = [generators(seed + 1, 1)[0] for _ in range(count)]  # the same draws for all: only the mixture differs
         return last(self.trajectory(x, strength, state=state, sampler=sampler, steps=steps, generator=rng)).x
+
+    def log_likelihood(
+        self, images: Tensor, *, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,
+        **options: Any,
+    ) -> Likelihood:  # fmt: skip
+        """log p of clean images (B, C, H, W) in nats and in bits a dimension, for degradations α x0 + σ z with Gaussian z.
+
+        See `rethaw.engine.likelihood.likelihood` for the options: steps, solver, probes, dequantise, tolerance, watch.
+        """
+        x = images.to(self.device)
+        rng = generator or generators(self.config.seed, len(x))
+        with torch.no_grad():
+            return likelihood(self.bound(self.degradation, x, cond), self.degradation, x, rng, **options)
 
     def tensor(self, image: Picture) -> Tensor:
         """One image of any kind as a tensor (C, H, W) in [-1, 1]."""
