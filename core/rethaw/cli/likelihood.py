@@ -30,7 +30,9 @@ def likelihood(
     solver: Annotated[Solver, typer.Option(help="Of the flow; adaptive needs torchdiffeq.")] = Solver.rk4,
     probes: Annotated[
         int | None,
-        typer.Option(min=0, help="Random probes of the trace; 0: exact (default: exact up to 64 values an image, else 1)."),
+        typer.Option(
+            min=0, help="Random probes of the trace; 0: exact (default: exact up to 64 values an image, else 1)."
+        ),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Of the adaptive solver.")] = 1e-5,
     dequantise: Annotated[
@@ -68,7 +70,13 @@ def likelihood(
             yield file
             kept.extend([str(file)] * (len(skipped) == before))
 
-    options = {"steps": steps, "solver": solver.value, "probes": probes, "dequantise": dequantise, "tolerance": tolerance}
+    options = {
+        "steps": steps,
+        "solver": solver.value,
+        "probes": probes,
+        "dequantise": dequantise,
+        "tolerance": tolerance,
+    }
     with bar("likelihood", len(files) * steps) as done:
         for x in batches(readable(), pipeline, skipped):
             before, count = len(bits) * steps, len(x)
