@@ -55,7 +55,7 @@ class ReverseSDE(Spaced):
     It starts at x_1 and takes as many steps as there are severities; the last only denoises (appendix G).
     """
 
-    params: Params
+    params: Params | CorrectorParams
 
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
@@ -97,9 +97,9 @@ class PredictorCorrector(ReverseSDE):
         scores = zip(*(c.to(x.dtype) for c in (α, inverse(σ).square())), strict=True)
         factors = 2 * ((α[:-1] * inverse(α[1:])).square() * self.params.snr**2).to(x.dtype)
         moves = self.moves(degradation, times, α, σ, x.dtype)
-        for i, (t, score, factor, (a, b, c)) in enumerate(zip(times, scores, factors, moves, strict=False)):
+        for i, (t, (α_t, per_σ2), factor, (a, b, c)) in enumerate(zip(times, scores, factors, moves, strict=False)):
             for _ in range(self.params.corrections if i else 0):
-                x = self.corrected(x, restore(x, t).x0, *score, factor, randn(x, generator))
+                x = self.corrected(x, restore(x, t).x0, α_t, per_σ2, factor, randn(x, generator))
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
             x = torch.addcmul(torch.addcmul(a * x, b, x0_hat), c, randn(x, generator))
