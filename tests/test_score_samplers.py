@@ -99,7 +99,7 @@ def test_the_adaptive_solver_keeps_its_tolerance_at_every_station(process: dict[
 # --- distributions -----------------------------------------------------------------------------------------------
 
 STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
-    ("core.langevin", {"steps": 60, "repeats": 12}),  # coarser levels or steps shift weight to the smaller mode
+    ("core.langevin", {"steps": 120, "repeats": 12}),  # coarser levels or steps shift weight to the smaller mode
     ("core.consistent_annealed", {"steps": 250}),
     ("core.reverse_sde", {"steps": 500}),
     ("core.reverse_sde", {"steps": 500, "predictor": "reverse_diffusion"}),
