@@ -68,7 +68,7 @@ class DDRM(Measured[DDRMParams]):
 
     With A = U diag(s) Vᵀ, each component of Vᵀx is a one-pixel measurement (Uᵀy)_i = s_i x̄_i + σ_y n_i: where it is
     less noisy than x_s may be, η_b weighs it; where it is noisier, it only steers; where s_i = 0 the walk is DDIM's.
-    Bias: it is exact for neither mean nor covariance of the posterior (docs/samplers.md measures how much).
+    Bias: it is exact for neither mean nor covariance of the posterior (docs/measurements.md measures how much).
     """
 
     def check(
@@ -118,6 +118,8 @@ class DDNM(Measured[DDNMParams]):
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
     ) -> str | None:
         noisy = observation is not None and observation.noise > 0
+        if noisy and self.params.eta == 0:
+            return "a noisy measurement is hidden in the fresh noise of each step, so eta must be above 0"
         problem = unfit(degradation, observation, *(("svd",) if noisy else ("svd", "adjoint")))
         return f"{problem}, which a noisy one must have" if noisy and problem and "no svd" in problem else problem
 

@@ -27,7 +27,7 @@ class RePaint:
     """Algorithm 1: each step takes the known pixels from the picture, noised to x_s, and the others from the restorer.
 
     The two halves agree better when a stretch of `jump` steps is walked `resamples` times, noised back in between; the
-    walk's severities say so, by going up again. A station before a way back shows the last x̂0.
+    walk's severities say so, by going up again.
     """
 
     measures = True
@@ -70,14 +70,12 @@ class RePaint:
         added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s
         ratio = α[1:] * inverse(α[:-1])
         a, b, std, added, ratio, α, σ = (c.to(x.dtype) for c in (a, b, variance.sqrt(), added, ratio, α, σ))
-        x0_hat = x
         for i, (at, to) in enumerate(pairwise(self.stations())):
-            if to > at:
-                yield Step(times[i], x, x0_hat)
-                x = ratio[i] * x + added[i] * randn(x, generator)
-                continue
             x0_hat = restore(x, times[i]).x0
             yield Step(times[i], x, x0_hat)
-            guess = a[i] * x + b[i] * x0_hat + std[i] * randn(x, generator)
-            x = torch.where(known, α[i + 1] * y + σ[i + 1] * randn(x, generator), guess)
+            if to > at:
+                x = ratio[i] * x + added[i] * randn(x, generator)
+            else:
+                guess = a[i] * x + b[i] * x0_hat + std[i] * randn(x, generator)
+                x = torch.where(known, α[i + 1] * y + σ[i + 1] * randn(x, generator), guess)
         yield last_step(x)
