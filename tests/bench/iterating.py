@@ -1,14 +1,16 @@
 """When does iterating help? Direct, naive and cold restoration of real photographs: `python -m tests.bench.iterating`.
 
 Trains small restorers on scikit-image's photographs (about ten minutes on two CPU cores), each for few and for many
-steps, and restores the two photographs that are held out. Writes table.md, samplers.jpg and sharpness.png into the
-folder that is named (default: experiments/); what is trained there already is not trained again, and an interrupted
-training goes on. docs/experiments.md holds what came out.
+steps, and restores the two photographs that are held out. Writes a table, pictures and a curve into the folder that is
+named first (default: experiments/); what is trained there already is not trained again, and an interrupted training goes
+on. Further words choose parts: tasks (blur pixelate mask noise), sharpness, consistency, generation. docs/experiments.md holds what
+came out.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch.nn.functional import interpolate
 
 import rethaw
 from rethaw.builtin.datasets.photos import HELD_OUT, photo
-from rethaw.engine import pictures, plot
+from rethaw.engine import pictures
 from rethaw.files import write_text
 from rethaw.images import read_image
 from rethaw.ops import generators
@@ -79,15 +81,15 @@ def restorations(pipeline: Any, clean: Tensor) -> dict[str, Tensor]:
     return {"degraded": x} | {n: pipeline.restore(x, sampler=use, **options) for n, use in SAMPLERS.items()}
 
 
-def compare(folder: Path, clean: Tensor) -> tuple[list[str], list[list[Tensor]], list[str]]:
+def compare(folder: Path, clean: Tensor, tasks: Sequence[str]) -> tuple[list[str], list[list[Tensor]], list[str]]:
     """The rows of the table, and those of the picture with their labels: one photograph each."""
     names = ["degraded", *SAMPLERS]
     lines = ["| task | training steps | " + " | ".join(f"{n}, dB" for n in names) + " | "
              + " | ".join(f"{n}, sharpness" for n in names) + " |", "|---|---:|" + "---:|" * 2 * len(names)]  # fmt: skip
     rows, labels = [], []
-    for task, degradation in TASKS.items():
+    for task in tasks:
         for length, steps in LENGTHS.items():
-            found = restorations(trained(folder / f"{task}-{length}", degradation, steps, 48), clean)
+            found = restorations(trained(folder / f"{task}-{length}", TASKS[task], steps, 48), clean)
             decibels = [f"{psnr(found[n], clean):.2f}" for n in names]
             ratios = [f"{sharpness(found[n]) / sharpness(clean):.2f}" for n in names]
             lines.append(f"| {task} | {steps} | {' | '.join(decibels)} | {' | '.join(ratios)} |")
@@ -139,23 +141,44 @@ def generations(folder: Path) -> tuple[list[str], list[list[Tensor]], list[str]]
     return lines, rows, labels
 
 
+def consistencies(folder: Path, clean: Tensor) -> list[str]:
+    """What data consistency adds to the restorer of the blur, for observations of 8 bits and of floating point."""
+    lines = ["| observation | consistency | direct | naive | cold |", "|---|---|---:|---:|---:|"]
+    trained(folder / "blur-many", TASKS["blur"], LENGTHS["many"], 48)
+    for bits in ("8", "null"):
+        for weight in ("none", "null", "1e-3", "1e-2"):
+            options = [f"observation.bits={bits}", *([] if weight == "none" else [f"consistency.weight={weight}"])]
+            found = restorations(rethaw.Pipeline.load(folder / "blur-many", options), clean)
+            cells = [f"{psnr(found[n], clean):.2f}" for n in SAMPLERS]
+            words = {"8": "8-bit", "null": "float"}[bits], "auto" if weight == "null" else weight
+            lines.append(f"| {' | '.join((*words, *cells))} |")
+            print(lines[-1], flush=True)
+    return lines
+
+
 def last(steps: Any) -> Tensor:
     *_, step = steps
     return step.x  # type: ignore[no-any-return]
 
 
-def main(to: str = "experiments") -> None:
-    """All of it."""
-    torch.set_num_threads(2)
+def main(to: str = "experiments", *parts: str) -> None:
+    """All of it, or some parts."""
     folder, clean = Path(to), held_out()
-    lines, rows, labels = compare(folder, clean)
-    pictures.save(pictures.grid(rows, labels, ["degraded", *SAMPLERS, "clean"]), folder / "samplers.jpg")
-    blur = profile(rethaw.Pipeline.load(folder / "blur-many"), clean)
-    pictures.save(plot.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
-                                  "sharpness of x̂0, of the photograph = 1"), folder / "sharpness.png")  # fmt: skip
-    more, rows, labels = generations(folder)
-    pictures.save(pictures.grid(rows, labels, []), folder / "generation.jpg")
-    write_text(folder / "table.md", "\n".join([*lines, "", *more, ""]))
+    chosen = parts or (*TASKS, "sharpness", "consistency", "generation")
+    if tasks := [task for task in TASKS if task in chosen]:
+        lines, rows, labels = compare(folder, clean, tasks)
+        pictures.save(pictures.grid(rows, labels, ["degraded", *SAMPLERS, "clean"]), folder / "samplers.jpg")
+        write_text(folder / "samplers.md", "\n".join([*lines, ""]))
+    if "sharpness" in chosen:
+        blur = profile(trained(folder / "blur-many", TASKS["blur"], LENGTHS["many"], 48), clean)
+        pictures.save(pictures.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
+                                      "sharpness, of the photograph = 1"), folder / "sharpness.png")  # fmt: skip
+    if "consistency" in chosen:
+        write_text(folder / "consistency.md", "\n".join([*consistencies(folder, clean), ""]))
+    if "generation" in chosen:
+        lines, rows, labels = generations(folder)
+        pictures.save(pictures.grid(rows, labels, []), folder / "generation.jpg")
+        write_text(folder / "generation.md", "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":
