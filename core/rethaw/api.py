@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SVD",
     "Backbone",
+    "Classifier",
     "Cond",
     "Conditioner",
     "Context",
@@ -52,6 +53,7 @@ __all__ = [
     "State",
     "Step",
     "backbone",
+    "classifier",
     "conditioner",
     "dataset",
     "degradation",
@@ -177,11 +179,24 @@ class Backbone(Protocol):
         ...
 
 
+class Classifier(Protocol):
+    """Says what is in a degraded image: an `nn.Module` built as `target(params, context)`, out_channels its classes.
+
+    Its parameters have `field` (of the dataset's items) and `classes` (names); an optional class method
+    `resolve(params, dataset) -> params` completes them from the training data.
+    """
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, in_channels, H, W), scaled to unit variance, and t (B,) to logits (B, classes)."""
+        ...
+
+
 class Conditioner(Protocol):
     """Turns one field of the dataset's items (a label, a caption, an image) into tensors for the backbone.
 
-    `widths` maps each condition key that it gives to its size (D of a vector, C of an image). An optional class
-    method `resolve(params, dataset) -> params` completes the parameters from the training data.
+    `widths` maps each condition key that it gives to its size (D of a vector or of a token, C of an image); `tokens`
+    come with `tokens_mask`, true where a token is one. Its parameters have `field`, the field that it reads. An
+    optional class method `resolve(params, dataset) -> params` completes the parameters from the training data.
     """
 
     widths: Mapping[str, int]
@@ -329,6 +344,11 @@ def backbone(name: str, params: type, *, target: str, summary: str, accepts: tup
 def conditioner(name: str, params: type, *, target: str, summary: str) -> Spec:
     """Declares a conditioner, built as `target(params)`."""
     return Spec("conditioner", name, params, target, summary)
+
+
+def classifier(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a classifier of degraded images, built as `target(params, context)`."""
+    return Spec("classifier", name, params, target, summary)
 
 
 def sampler(name: str, params: type, *, target: str, summary: str) -> Spec:

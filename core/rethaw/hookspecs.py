@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
         Kind("degradation", "rethaw_degradations", ("draw", "degrade"), "degradation"),
         Kind("backbone", "rethaw_backbones", ("forward",), "backbone"),
         Kind("conditioner", "rethaw_conditioners", ("encode", "null", "widths"), "conditioner"),
+        Kind("classifier", "rethaw_classifiers", ("forward",), "classifier"),
         Kind("sampler", "rethaw_samplers", ("severities", "trajectory"), "sampler"),
         Kind("dataset", "rethaw_datasets", ("__len__", "item"), "data"),
         Kind("metric", "rethaw_metrics", ("update", "compute", "higher_is_better"), "metrics"),
@@ -51,6 +52,11 @@ def rethaw_backbones() -> list[Spec]:  # type: ignore[empty-body]
 @hookspec
 def rethaw_conditioners() -> list[Spec]:  # type: ignore[empty-body]
     """Conditioners: labels, captions or images as tensors, declared with `rethaw.api.conditioner`."""
+
+
+@hookspec
+def rethaw_classifiers() -> list[Spec]:  # type: ignore[empty-body]
+    """Classifiers of degraded images, for classifier guidance, declared with `rethaw.api.classifier`."""
 
 
 @hookspec

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from rethaw.api import Degradation, RethawError, Rng
 from rethaw.correlation import border, correlate, fast, fast_sides, pad, unpad
-from rethaw.images import find_images, read_image
+from rethaw.images import find_images, from_pil, read_image
 from rethaw.inverse import gains, linear_part, pseudo_inverse
 from rethaw.linear import (
     Constant,
@@ -35,8 +35,8 @@ from rethaw.sde import FlowSolver, Rates, adaptive_solver, rates
 __all__ = [
     "Constant", "FlowSolver", "Rates",
     "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur",
-    "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "gains", "generators", "inverse", "level",
-    "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
+    "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "from_pil", "gains", "generators", "inverse",
+    "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
     "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
     "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "unpad",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rethaw.api import Spec, hookimpl
 from rethaw.builtin.backbones import params as backbones
+from rethaw.builtin.classifiers import params as classifiers
 from rethaw.builtin.conditioners import params as conditioners
 from rethaw.builtin.datasets import params as datasets
 from rethaw.builtin.degradations import params as degradations
@@ -28,6 +29,12 @@ def rethaw_backbones() -> list[Spec]:
 def rethaw_conditioners() -> list[Spec]:
     """Conditioners."""
     return conditioners.SPECS
+
+
+@hookimpl
+def rethaw_classifiers() -> list[Spec]:
+    """Classifiers."""
+    return classifiers.SPECS
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from rethaw.api import RethawError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rethaw.config.model import Config, Guidance
     from rethaw.engine.progress import Progress
 
 QUIET = os.environ.get("RANK", "0") != "0"
@@ -32,7 +34,11 @@ Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's)."
 SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sampler by name, such as core.direct (default: the pipeline's).")]  # fmt: skip
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).")]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
-Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat.")]
+Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat or image=small.png.")]  # fmt: skip
+Scale = Annotated[float | None, typer.Option("--guidance", min=0, help="How strictly to follow the condition: 1 is plain (default: the pipeline's).")]  # fmt: skip
+Negative = Annotated[list[str] | None, typer.Option("--negative", help="What guidance leads away from, FIELD=VALUE.")]
+Interval = Annotated[tuple[float, float] | None, typer.Option(help="The severities LOW HIGH between which guidance acts.")]  # fmt: skip
+Classifier = Annotated[float | None, typer.Option("--classifier-scale", min=0, help="How strongly the run's classifier leads to --cond label=NAME.")]  # fmt: skip
 Measurement = Annotated[str | None, typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'.")]  # fmt: skip
 Consistency = Annotated[str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")]  # fmt: skip
 
@@ -54,6 +60,26 @@ def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:
 def conditions(words: Sequence[str] | None, count: int) -> dict[str, list[str]] | None:
     """--cond words as values by field, the same for each image."""
     return {key: [value] * count for key, value in pairs(words, "--cond").items()} or None
+
+
+def guidance(
+    config: Config, scale: float | None, negative: Sequence[str] | None, interval: tuple[float, float] | None,
+    classifier: float | None,
+) -> Guidance | None:  # fmt: skip
+    """The pipeline's guidance with what the command line says instead; None where it says nothing."""
+    from rethaw.config.model import Guidance
+
+    said = {
+        "scale": scale,
+        "negative": pairs(negative, "--negative"),
+        "interval": interval,
+        "classifier_scale": classifier,
+    }
+    given: dict[str, Any] = {key: value for key, value in said.items() if value not in (None, {})}
+    try:
+        return replace(config.guidance or Guidance(), **given) if given else None
+    except ValueError as error:
+        raise RethawError(str(error), "See --guidance, --negative and --interval.") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

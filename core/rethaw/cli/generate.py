@@ -9,14 +9,19 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import (
+    Classifier,
     Conditions,
     Device,
     Film,
+    Interval,
+    Negative,
     SamplerName,
+    Scale,
     Seed,
     Steps,
     bar,
     conditions,
+    guidance,
     say,
     write_json,
 )
@@ -36,6 +41,10 @@ def generate(
     sampler: SamplerName = None,
     steps: Steps = None,
     cond: Conditions = None,
+    scale: Scale = None,
+    negative: Negative = None,
+    interval: Interval = None,
+    classifier: Classifier = None,
     reference: Annotated[
         Path | None, typer.Option("--from", help="A picture to start from, degraded, instead of x_1 (SDEdit).")
     ] = None,
@@ -54,7 +63,7 @@ def generate(
 
         rethaw generate runs/noise -n 16 --steps 100
 
-        rethaw generate runs/noise -n 4 --cond label=cat --seed 7 --animate
+        rethaw generate runs/noise -n 4 --cond label=cat --guidance 3 --seed 7 --animate
 
         rethaw generate runs/noise -n 4 --from photo.png --strength 0.5
     """
@@ -68,6 +77,7 @@ def generate(
     pipeline = Pipeline.load(run, device=device)
     seed = pipeline.config.seed if seed is None else seed
     picture = pipeline.tensor(reference) if reference else None
+    led = guidance(pipeline.config, scale, negative, interval, classifier)
     made, film = [], Film(FRAMES)
     with bar("generating", n) as done:
         for first in range(0, n, BATCH):
@@ -79,7 +89,8 @@ def generate(
             rng = generators(seed + 1, count, first)
             severity = 1.0 if picture is None else strength
             for step in pipeline.trajectory(
-                x, severity, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), generator=rng
+                x, severity, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), guidance=led,
+                generator=rng,
             ):
                 if animate and not first:
                     film.add(float(step.t[0]), step.x, step.x0_hat)

@@ -24,6 +24,7 @@ from rethaw.cli import (
     restore,
     schema,
     train,
+    train_classifier,
     validate,
 )
 from rethaw.cli.common import err
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("train")(train.train)
+app.command("train-classifier")(train_classifier.train_classifier)
 app.command("restore")(restore.restore)
 app.command("generate")(generate.generate)
 app.command("interpolate")(interpolate.interpolate)

@@ -11,17 +11,21 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import (
+    Classifier,
     Conditions,
     Consistency,
     Device,
     Film,
+    Interval,
     Measurement,
+    Negative,
     SamplerName,
+    Scale,
     Seed,
-    Severity,
     Steps,
     bar,
     conditions,
+    guidance,
     pairs,
     restoring,
     say,
@@ -45,7 +49,10 @@ def restore(
     to: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("restored"),
     sampler: SamplerName = None,
     steps: Steps = None,
-    severity: Severity = 1.0,
+    severity: Annotated[
+        float | None,
+        typer.Option(help="How degraded the images are, in (0, 1] (default: what the run estimates, or 1)."),
+    ] = None,
     degrade: Annotated[bool, typer.Option("--degrade", help="The images are clean: degrade them first.")] = False,
     state: Annotated[
         list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")
@@ -53,6 +60,10 @@ def restore(
     measurement: Measurement = None,
     consistency: Consistency = None,
     cond: Conditions = None,
+    scale: Scale = None,
+    negative: Negative = None,
+    interval: Interval = None,
+    classifier: Classifier = None,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
     seed: Seed = None,
     device: Device = None,
@@ -76,7 +87,9 @@ def restore(
 
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     files = find_images(images)
-    job = Job(pipeline, to, severity, sampler, steps, seed, degrade, pairs(state, "--state"), cond, animate)
+    led = guidance(pipeline.config, scale, negative, interval, classifier)
+    options = {"sampler": sampler, "steps": steps, "cond": conditions(cond, 1), "guidance": led}
+    job = Job(pipeline, to, severity, seed, degrade, pairs(state, "--state"), animate, options)
     names = unique_names(files)
     spare_inputs((to / (name + ending) for name in names for ending in ENDINGS), files)
     report, failed = [], []
@@ -118,11 +131,11 @@ class Job:
     """Restores one file at a time with the same settings."""
 
     def __init__(
-        self, pipeline: Pipeline, to: Path, severity: float, sampler: str | None, steps: int | None, seed: int | None,
-        degrade: bool, state: dict[str, str], cond: list[str] | None, animate: bool,
+        self, pipeline: Pipeline, to: Path, severity: float | None, seed: int | None, degrade: bool,
+        state: dict[str, str], animate: bool, options: dict[str, Any],
     ) -> None:  # fmt: skip
-        self.pipeline, self.to, self.severity, self.degrade, self.animate = pipeline, to, severity, degrade, animate
-        self.options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": conditions(cond, 1)}
+        self.pipeline, self.to, self.degrade, self.animate = pipeline, to, degrade, animate
+        self.severity, self.options = severity, options
         self.seed = pipeline.config.seed if seed is None else seed
         self.state_files = state
 
@@ -136,14 +149,24 @@ class Job:
             warn(f"{file}: {note}")
         began = time.perf_counter()
         x, state, row = self.input(picture, name)
-        film, final = self.walk(x, state, name)
+        severity = self.severity or (1.0 if self.degrade else float(self.pipeline.estimate(x)))
+        if self.severity is None and not self.degrade and self.pipeline.estimates:
+            say(f"{file.name}: severity {severity:.2f}, as the run estimates it")
+            row |= {"estimated": True}
+        film, final = self.walk(x, severity, state, name)
         colours = picture.grey and self.pipeline.makes_colour(x)
         like = replace(picture, grey=False) if colours else picture
         write_image(self.to / f"{name}.png", final, like=like)
         strip = [x[0].cpu(), *(frame[2] for frame in film), final]
         labels = ["input", *(f"x0 seen at t = {frame[0]:.2f}" for frame in film), "restored"]
         pictures.save(pictures.strip(strip, labels, title=file.name), self.to / f"{name}-strip.png")
-        return {"file": str(file), "restored": f"{name}.png", **row, "seconds": round(time.perf_counter() - began, 3)}
+        return {
+            "file": str(file),
+            "restored": f"{name}.png",
+            "severity": severity,
+            **row,
+            "seconds": round(time.perf_counter() - began, 3),
+        }
 
     def input(self, picture: Picture, name: str) -> tuple[Tensor, Any, dict[str, Any]]:
         """The degraded image (1, C, H, W), its state as far as it is known, and what the report says of it."""
@@ -152,7 +175,7 @@ class Job:
         x = picture.pixels[None].to(self.pipeline.device)
         if not self.degrade:
             return x, self.given_state(x), {}
-        x_t, state = self.pipeline.degrade(x, self.severity, self.seed)
+        x_t, state = self.pipeline.degrade(x, self.severity or 1.0, self.seed)
         write_image(self.to / f"{name}-degraded.png", x_t[0].cpu(), like=picture)
         return x_t, self.pipeline.known(state), {"degraded": f"{name}-degraded.png"}
 
@@ -169,14 +192,14 @@ class Job:
             found[key] = values
         return found or None
 
-    def walk(self, x: Tensor, state: Any, name: str) -> tuple[list[Any], Tensor]:
+    def walk(self, x: Tensor, severity: float, state: Any, name: str) -> tuple[list[Any], Tensor]:
         """The stations of the trajectory that are shown, and the restored image (C, H, W)."""
         from rethaw.engine import pictures
         from rethaw.ops import generators
 
         film, frames = Film(STATIONS), Film(FRAMES)
         for step in self.pipeline.restoration(
-            x, self.severity, state=state, generator=generators(self.seed, 1), **self.options
+            x, severity, state=state, generator=generators(self.seed, 1), **self.options
         ):
             film.add(float(step.t[0]), step.x[0], step.x0_hat[0])
             if self.animate:

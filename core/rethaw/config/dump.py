@@ -56,7 +56,7 @@ def dump_tree(tree: Any) -> str:
 def component_tree(component: Component) -> dict[str, Any]:
     """`{id, use, …}` with host keys that are not at their defaults."""
     default = type(component.host)()
-    host = {k: v for k, v in plain(component.host).items() if v != plain(default)[k] and k != "id"}
+    host = {k: v for k, v in plain(component.host).items() if v != plain(default)[k] and k not in ("id", "of")}
     params = {k: v for k, v in plain(component.params).items() if k != "of"}
     of = {"of": [component_tree(member) for member in component.of]} if component.of else {}
     return {"id": component.id, "use": component.use, **params, **of, **host}

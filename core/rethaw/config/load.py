@@ -65,12 +65,8 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
         found.add(place(tree, "version"), f"this rethaw reads version 1, not {values['version']}")
     if "degradation" not in tree.value:
         found.add(tree.mark, "degradation is missing", "Say what to undo: degradation: {use: core.gaussian_noise}")
-    if values.get("guidance") and not values["conditioner"]:
-        found.add(place(tree, "guidance"), "guidance needs a conditioner", "Add conditioner: [{use: core.label}].")
-    if values.get("guidance") and any(item.host.drop == 0 for item in values["conditioner"]):
-        found.add(
-            place(tree, "guidance"), "guidance needs training with the null condition, but a conditioner has drop: 0"
-        )
+    if values.get("guidance") and (problem := values["guidance"].problem(values["conditioner"])):
+        found.add(place(tree, "guidance"), *problem)
     sampler, restorer = values.get("sampler"), values.get("restorer")
     wants = sampler and getattr(sampler.params, "variance", None) == "learned"
     if wants and getattr(restorer, "variance", "fixed") == "fixed":
@@ -168,7 +164,11 @@ class Findings:
         own_keys = {f.name for f in fields(spec.params)}
         self.unknown_keys(node, ["use", *sorted(own_keys), *sorted(host_keys - own_keys)], path)
         given = {key: item for key, item in node.value.items() if key != "use"}
-        of = self.nested(node, given.pop("of", None), kind, f"{path}.of", registry) if "of" in own_keys else ()
+        of: tuple[Component, ...] = ()
+        if "of" in own_keys or ("of" in host_keys and "of" in given):
+            members = given.pop("of", None)
+            of = (self.nested(node, members, kind, f"{path}.of", registry) if "of" in own_keys
+                  else self.components(members, "degradation", f"{path}.of", registry))  # fmt: skip
         host = self.params(host_cls, node, {k: v for k, v in given.items() if k in host_keys}, path)
         params = self.params(spec.params, node, {k: v for k, v in given.items() if k in own_keys}, path)
         if params is None or host is None:

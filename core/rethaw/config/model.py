@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -47,10 +48,12 @@ class ConditionerHost:
 
     id: names the item for overrides; by default the last part of its component's name.
     drop: how often training replaces the condition by the null one, which guidance needs.
+    of: degradations, in order, that make what it is given from the clean image in training; a user then gives it degraded already.
     """
 
     id: str | None = None
     drop: UnitInterval = 0.1
+    of: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,12 +155,47 @@ class Restorer:
 
 @dataclass(frozen=True)
 class Guidance:
-    """Classifier-free guidance: R_null + scale·(R_cond - R_null), at twice the batch.
+    """How strictly sampling follows its condition: R_null + scale·(R_cond - R_null), at twice the batch.
 
     scale: 1 is plain conditioning, 0 none; more follows the condition more strictly.
+    interval: [low, high], the severities at which it does; plain conditioning at others.
+    negative: by field, what to lead away from instead of the null condition.
+    classifier_scale: how strongly the gradient of the run's own classifier leads to the label, for Gaussian noise only; 0 not at all.
     """
 
     scale: Annotated[float, Ge(0)] = 1.0
+    interval: Knot = (0.0, 1.0)
+    negative: dict[str, str] = field(default_factory=dict)
+    classifier_scale: Annotated[float, Ge(0)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.interval[0] >= self.interval[1]:
+            raise ValueError(f"interval is [low, high] with low < high, not {list(self.interval)}")
+        if self.negative and self.scale == 1:
+            raise ValueError("negative needs a scale other than 1, at which nothing is led away from")
+
+    def problem(self, conditioners: Sequence[Component]) -> tuple[str, str] | None:
+        """Why a pipeline with these conditioners cannot be guided so, and how to mend it."""
+        if self.scale == 1:
+            return None
+        if not conditioners:
+            return "guidance needs a conditioner", "Add conditioner: [{use: core.label}] and train."
+        if all(item.host.drop == 0 for item in conditioners):
+            return ("guidance needs training with the null condition, but every conditioner has drop: 0",
+                    "Train with drop: 0.1; a scale of 1 needs none.")  # fmt: skip
+        return None
+
+
+@dataclass(frozen=True)
+class Severity:
+    """What is known of how degraded an image is.
+
+    estimate: trains a small network beside the restorer that estimates it, for restoring without saying it.
+    width: of that network, in channels.
+    """
+
+    estimate: bool = False
+    width: Annotated[int, Ge(1)] = 16
 
 
 @dataclass(frozen=True)
@@ -219,8 +257,10 @@ class Config:
     backbone: the network.
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
-    guidance: classifier-free guidance when sampling.
+    guidance: how strictly sampling follows the condition.
     consistency: keeps each estimate of the restorer consistent with what it was made from.
+    classifier: of degraded images, for classifier guidance; `rethaw train-classifier` trains it.
+    severity: whether the run learns to estimate how degraded an image is.
     sampler: the default sampler.
     prior: the distribution of x_1 that generation starts from, where the degradation has none of its own.
     metrics: what `rethaw evaluate` measures, a list.
@@ -240,6 +280,8 @@ class Config:
     conditioner: tuple[Component, ...] = ()
     guidance: Guidance | None = None
     consistency: Consistency | None = None
+    classifier: Component | None = None
+    severity: Severity = field(default_factory=Severity)
     prior: Component | None = None
     metrics: tuple[Component, ...] = ()
     seed: int = 0
@@ -249,12 +291,13 @@ class Config:
 
 SECTIONS: dict[str, type] = {
     "plugins": Policy, "observation": Observation, "restorer": Restorer, "guidance": Guidance,
-    "consistency": Consistency, "train": Train,
+    "consistency": Consistency, "severity": Severity, "train": Train,
 }  # fmt: skip
 """Keys with a fixed set of keys of their own."""
 
 SINGLE: dict[str, str] = {
-    "data": "dataset", "measurement": "degradation", "backbone": "backbone", "sampler": "sampler", "prior": "prior",
+    "data": "dataset", "measurement": "degradation", "backbone": "backbone", "classifier": "classifier",
+    "sampler": "sampler", "prior": "prior",
 }  # fmt: skip
 """Keys that name one component, and its kind."""
 
@@ -270,4 +313,5 @@ DEFAULTS: dict[str, Any] = {
 """What a pipeline that is silent about a component gets."""
 
 KEYS: tuple[str, ...] = ("version", "extends", "plugins", "data", "degradation", "observation", "measurement", "backbone",
-                         "restorer", "conditioner", "guidance", "consistency", "sampler", "prior", "metrics", "seed", "train")  # fmt: skip
+                         "restorer", "conditioner", "guidance", "classifier", "severity", "consistency", "sampler", "prior", 
+                         "metrics", "seed", "train")  # fmt: skip

@@ -45,8 +45,9 @@ def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]
         return None
     names = [full, spec.name] if full.startswith(f"{CORE}.") else [full]
     properties = {"use": {"enum": names}, **host["properties"], **own["properties"]}
-    if "of" in own["properties"]:
-        properties["of"] = {"type": "array", "items": {"$ref": f"#/$defs/{spec.kind}"}, "minItems": 1}
+    if "of" in properties:
+        members = spec.kind if "of" in own["properties"] else "degradation"
+        properties["of"] = {"type": "array", "items": {"$ref": f"#/$defs/{members}"}, "minItems": 1}
     return {"type": "object", "title": full, "description": spec.summary, "properties": properties,
             "required": ["use", *own.get("required", [])], "additionalProperties": False}  # fmt: skip
 

@@ -16,17 +16,21 @@ from rethaw.api import Cond, Observation, Restore, RethawError, Rng, Sampler, St
 from rethaw.config import load_config
 from rethaw.config.compose import marked
 from rethaw.config.load import Findings
-from rethaw.config.model import Component, Config
+from rethaw.config.model import Component, Config, Guidance
 from rethaw.config.yaml import ConfigError, Mark
+from rethaw.engine.blind import LEAST
+from rethaw.engine.classifier import leading
+from rethaw.engine.conditioners import Conditioners, Values, check_read
 from rethaw.engine.consistency import consistent
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
 from rethaw.engine.examples import observe
 from rethaw.engine.likelihood import Likelihood, likelihood
+from rethaw.engine.guidance import Shift, bind
 from rethaw.engine.measurement import Measurement, keeps_to
 from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.reference import between, known, noised
-from rethaw.engine.restorer import Conditioners, Restorer, bind, build_restorer
+from rethaw.engine.restorer import Restorer, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
 from rethaw.engine.walk import Walk, along
 from rethaw.files import only_one
@@ -119,13 +123,18 @@ class Pipeline:
         )
         return outcome
 
-    def _prepare_data(self) -> Any:
-        """Builds the dataset, and completes conditioners from it (which classes there are)."""
+    def build_data(self) -> Any:
+        """The training data."""
         if self.config.data is None:
             raise RethawError("the pipeline has no data to train on", "Add data: {use: core.folder, path: photos/}.")
         data = self.registry.build("dataset", self.config.data.use, self.config.data.params)
         if len(data) == 0:
             raise RethawError(f"{self.config.data.use} has no images")
+        return data
+
+    def _prepare_data(self) -> Any:
+        """Builds the dataset, and completes conditioners from it (which classes there are)."""
+        data = self.build_data()
         items = [complete(item, data, self.registry) for item in self.config.conditioner]
         self.config = replace(self.config, conditioner=tuple(items))
         self.conditioners = Conditioners(self.config, self.registry)
@@ -168,27 +177,32 @@ class Pipeline:
 
     @torch.no_grad()
     def trajectory(
-        self, x: Tensor, severity: float = 1.0, *, state: State | None = None, sampler: str | None = None,
-        steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,
-        observation: Observation | None = None,
+        self, x: Tensor, severity: float | Tensor | None = 1.0, *, state: State | None = None,
+        sampler: str | None = None, steps: int | None = None, cond: Values | None = None, generator: Rng | None = None,
+        observation: Observation | None = None, guidance: Guidance | float | None = None,
     ) -> Iterator[Step]:  # fmt: skip
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
-        state: ξ where it is known; None where nobody knows it ({} is drawn where nothing is random). cond: values by
-        field, one an image. generator: of samplers that draw. observation: a measurement, for samplers that keep to
-        one. Raises RethawError before the first network call where the sampler cannot work with the degradation.
+        severity: one for all, one for each image (B,), or None for what `estimate` says. state: ξ where it is known; None
+        where nobody knows it ({} is drawn where nothing is random). cond: values by field, one an image. guidance: instead
+        of the pipeline's, or just its scale. generator: of samplers that draw. observation: a measurement, for samplers that
+        keep to one. Raises RethawError before the first network call where the sampler cannot work with the degradation.
         """
-        if not 0 < severity <= 1:
-            raise RethawError(f"severity {severity} is not in (0, 1]")
         x = x.to(self.device)
+        start = self.estimate(x) if severity is None else severity
+        for each in start.tolist() if isinstance(start, Tensor) else (start,):
+            if not 0 < each <= 1:
+                raise RethawError(f"severity {each} is not in (0, 1]")
         rng = generator or generators(self.config.seed, x.shape[0])
-        if state is None and not self.degradation.draw(x[:1], generators(0, 1)):
+        drawn = self.degradation.draw(x[:1], generators(0, 1))
+        check_read("state", state or (), tuple(drawn), f"{self.degradation.name} draws no state.")
+        if state is None and not drawn:
             state = {}
         chosen = self.sampler(sampler, steps)
         self._check(chosen, state, observation)
-        severities = severity_rows(chosen.severities(self.degradation, severity), x)
+        severities = severity_rows(grid(chosen, self.degradation, start), x)
         degradation = along(self.degradation, severities)
-        restore = self.bound(degradation, x, cond)
+        restore = self.bound(degradation, x, cond, guidance)
         if self.config.consistency:
             precision = self.config.observation
             restore = consistent(restore, self.degradation, state, observation, self.config.consistency, precision)
@@ -205,18 +219,18 @@ class Pipeline:
             raise RethawError(f"{name} sampling cannot undo {self.degradation.name}: {problem}", hint)
 
     def restoration(
-        self, y: Tensor, severity: float = 1.0, *, state: State | None = None, generator: Rng | None = None,
-        **options: Any,
+        self, y: Tensor, severity: float | Tensor | None = None, *, state: State | None = None,
+        generator: Rng | None = None, **options: Any,
     ) -> Iterator[Step]:  # fmt: skip
         """The trajectory from degraded images y to restored ones: from y itself, or from x_1 where y is a measurement.
 
-        severity, state: of the degradation that y went through. See `trajectory` for the rest.
+        severity, state: of the degradation that y went through; None: as `restore` says. See `trajectory` for the rest.
         """
         rng = generator or generators(self.config.seed, len(y))
         if self.measurement is None:
             return self.trajectory(y, severity, state=state, generator=rng, **options)
         y = y.to(self.device)
-        observation = self.measurement.observation(y, severity, state)
+        observation = self.measurement.observation(y, 1.0 if severity is None else severity, state)
         x, _ = self.first(y, rng)
         return self.trajectory(x, generator=rng, observation=observation, **options)
 
@@ -227,7 +241,7 @@ class Pipeline:
         severity: float = 1.0,
         *,
         steps: int | None = None,
-        cond: Mapping[str, Sequence[Any]] | None = None,
+        cond: Values | None = None,
     ) -> Tensor:
         """The x_t that DDIM would walk from to images x0 (B, C, H, W): DDIM inversion (2010.02502, section 4.3).
 
@@ -244,28 +258,62 @@ class Pipeline:
         return last(ddim.encode(self.bound(degradation, x0, cond), x0, severities, degradation)).x  # type: ignore[attr-defined]
 
     def bound(
-        self, degradation: AnyDegradation | Walk, x: Tensor, cond: Mapping[str, Sequence[Any]] | None = None
-    ) -> Restore:
+        self, degradation: AnyDegradation | Walk, x: Tensor, cond: Values | None = None,
+        guidance: Guidance | float | None = None,
+    ) -> Restore:  # fmt: skip
         """The restorer for a walk on images like x, as samplers call it: condition, guidance and prediction type inside."""
         reading = Parameterization(self.config.restorer, degradation)
-        return bind(self._trained(), reading, self.config, *self._condition(cond, x))
+        config = self.guided(guidance)
+        return bind(self._trained(), reading, config, *self._condition(config, cond or {}, x))
 
-    def _condition(self, values: Mapping[str, Sequence[Any]] | None, x: Tensor) -> tuple[Cond, Cond]:
-        """The condition of each image and the null one; without values, the null one twice."""
-        null = self.conditioners.null(x)
-        return (self.conditioners.encode(values, x), null) if values else (null, null)
+    def guided(self, guidance: Guidance | float | None) -> Config:
+        """The pipeline's settings under other guidance. Raises RethawError where it was not trained for it."""
+        if guidance is None:
+            return self.config
+        if not isinstance(guidance, Guidance):
+            guidance = replace(self.config.guidance or Guidance(), scale=float(guidance))
+        if problem := guidance.problem(self.config.conditioner):
+            raise RethawError(*problem)
+        return replace(self.config, guidance=guidance)
+
+    def _condition(self, config: Config, values: Values, x: Tensor) -> tuple[Cond, Cond, Shift | None]:
+        """The condition of each image, what guidance leads away from (the same where there is nothing), and its shift."""
+        guidance = config.guidance or Guidance()
+        labelled = {config.classifier.params.field} if config.classifier and guidance.classifier_scale else set()
+        shift = leading(self, guidance.classifier_scale, values) if guidance.classifier_scale else None
+        given = {k: v for k, v in values.items() if k not in labelled or k in self.conditioners.fields}
+        cond = self.conditioners.encode(given, x)
+        if guidance.scale == 1 or not (given or guidance.negative):
+            return cond, cond, shift
+        negative = {field: [value] * len(x) for field, value in guidance.negative.items()}
+        return cond, self.conditioners.opposite(given, negative, x), shift
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the run has learnt to estimate severities."""
+        return self._trained().blind is not None
+
+    def estimate(self, x: Tensor) -> Tensor:
+        """The severity (B,) of degraded images (B, C, H, W), by the run's own estimate; 1 where it learnt none."""
+        head = self._trained().blind
+        if head is None:
+            return torch.ones(len(x), device=x.device)
+        with torch.no_grad():
+            return head(x.to(self.device, torch.float32)).clamp_min(LEAST)  # type: ignore[no-any-return]
 
     def restore(
-        self, images: Tensor | Sequence[Picture], severity: float = 1.0, *, state: State | None = None,
-        sampler: str | None = None, steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None,
-        seed: int | None = None,
+        self, images: Tensor | Sequence[Picture], severity: float | Tensor | None = None, *, state: State | None = None,
+        sampler: str | None = None, steps: int | None = None, cond: Values | None = None,
+        guidance: Guidance | float | None = None, seed: int | None = None,
     ) -> Any:  # fmt: skip
         """Restores images that are already degraded, to the given severity: by the measurement, if there is one.
+
+        severity: one for all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to).
 
         A tensor (B, C, H, W) gives a tensor; a list gives a list of (C, H, W). See `trajectory` for the rest.
         """
         seed = self.config.seed if seed is None else seed
-        options: dict[str, Any] = {"state": state, "sampler": sampler, "steps": steps}
+        options: dict[str, Any] = {"state": state, "sampler": sampler, "steps": steps, "guidance": guidance}
         if isinstance(images, Tensor):
             rng = generators(seed, len(images))
             return last(self.restoration(images, severity, cond=cond, generator=rng, **options)).x
@@ -273,9 +321,8 @@ class Pipeline:
         for i, image in enumerate(images):
             each = {field: [values[i]] for field, values in cond.items()} if cond else None
             x = self.tensor(image)[None]
-            found.append(
-                last(self.restoration(x, severity, cond=each, generator=generators(seed, 1, i), **options)).x[0]
-            )
+            own = severity[i : i + 1] if isinstance(severity, Tensor) else severity
+            found.append(last(self.restoration(x, own, cond=each, generator=generators(seed, 1, i), **options)).x[0])
         return found
 
     def degrade(
@@ -325,12 +372,13 @@ class Pipeline:
 
     def generate(
         self, n: int, *, size: tuple[int, int] | None = None, sampler: str | None = None, steps: int | None = None,
-        cond: Mapping[str, Sequence[Any]] | None = None, seed: int | None = None,
+        cond: Values | None = None, guidance: Guidance | float | None = None, seed: int | None = None,
     ) -> Tensor:  # fmt: skip
         """Generates n images (n, C, H, W), from samples of x_1."""
         x, state = self.start(n, size, seed)
         rng = generators((self.config.seed if seed is None else seed) + 1, n)
-        return last(self.trajectory(x, state=state, sampler=sampler, steps=steps, cond=cond, generator=rng)).x
+        options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": cond, "guidance": guidance}
+        return last(self.trajectory(x, state=state, generator=rng, **options)).x
 
     @torch.no_grad()
     def edit(
@@ -396,6 +444,17 @@ class Pipeline:
 def needs_state(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
     """What is asked of samplers that have no `check` of their own."""
     return "the degradation's random state is not known" if state is None else None
+
+
+def grid(sampler: Sampler, degradation: AnyDegradation, start: float | Tensor) -> Tensor:
+    """A sampler's severities from one start, (N+1,), or from one for each image, (N+1, B)."""
+    if not isinstance(start, Tensor):
+        return sampler.severities(degradation, start)
+    rows = [sampler.severities(degradation, each) for each in start.tolist()]
+    if len({len(row) for row in rows}) > 1:
+        raise RethawError("the sampler takes another number of steps for each of these severities",
+                          "Restore images of different severities one by one.")  # fmt: skip
+    return torch.stack(rows, 1)
 
 
 def usable(device: str | torch.device) -> torch.device:

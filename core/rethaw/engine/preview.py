@@ -9,7 +9,7 @@ import torch
 
 from rethaw.api import Dataset
 from rethaw.engine import pictures, plot
-from rethaw.engine.examples import Order, observe
+from rethaw.engine.examples import Order, collate, observe
 from rethaw.engine.progress import read_log
 from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import LOG
@@ -34,7 +34,7 @@ def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: i
     rngs = generators(config.seed, COUNT)
     t = torch.linspace(1 / COUNT, 1, COUNT, device=x0.device, dtype=x0.dtype)
     x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
-    cond = pipeline.conditioners.encode({f: [item.get(f) for item in items] for f in items[0]}, x0, rngs)
+    cond = pipeline.conditioners.of_items({**collate(items), "image": x0}, x0, rngs)
     training = restorer.training
     seen, reading = observe(x_t, config.observation, rngs), pipeline.parameterization
     restored = reading.read(restorer.eval()(*reading.inputs(seen, t), cond), seen, t).x0

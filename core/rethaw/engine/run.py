@@ -3,6 +3,7 @@
     resolved.yaml         the pipeline, everything spelt out
     lock.json             versions, plugins with their sources, seed, image shape
     model.safetensors     the weights to use (averaged ones where `train.ema` is on), and the fitted prior
+    classifier.safetensors  of degraded images, where `rethaw train-classifier` made one
     checkpoint.pt         all that resuming needs; replaced in one step
     log.jsonl, loss.png   step, loss, rate, learning rate
     preview.png           clean, degraded and restored training images
@@ -31,6 +32,7 @@ from rethaw.files import replacing, write_text
 from rethaw.registry import Registry
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
+CLASSIFIER = "classifier.safetensors"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -97,7 +99,7 @@ def components(config: Config) -> Iterator[Component]:
         for member in item.of:
             yield from walk(member)
 
-    singles = (config.data, config.measurement, config.backbone, config.sampler, config.prior)
+    singles = (config.data, config.measurement, config.backbone, config.classifier, config.sampler, config.prior)
     for item in (*singles, *config.degradation, *config.conditioner, *config.metrics):
         if item:
             yield from walk(item)

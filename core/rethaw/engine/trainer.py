@@ -19,8 +19,9 @@ from torch.optim.swa_utils import AveragedModel
 from rethaw.api import Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
+from rethaw.engine.blind import estimation_loss
 from rethaw.engine.degradation import AnyDegradation, probe, told
-from rethaw.engine.examples import Order, first_images, loader, observe
+from rethaw.engine.examples import Order, collate, first_images, loader, observe
 from rethaw.engine.objective import Objective
 from rethaw.engine.preview import draw_progress
 from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible
@@ -28,7 +29,7 @@ from rethaw.engine.restorer import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
 from rethaw.engine.tiles import tiled
 from rethaw.files import sweep
-from rethaw.ops import expand, mix_seed, seeded
+from rethaw.ops import expand, generators, mix_seed, seeded
 from rethaw.registry import ComponentError
 
 if TYPE_CHECKING:
@@ -132,13 +133,14 @@ class Trainer:
         t = self.objective.severities(x0, batch["position"], rngs)
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
-        cond = self.pipeline.conditioners.encode(batch, x0, rngs, drop=True)
+        cond = self.pipeline.conditioners.of_items(batch, x0, rngs, drop=True)
         with (
             self.accelerator.autocast(),
             seeded(x0.device, mix_seed(self.config.seed, "network", batch["position"][0])),
         ):
             out = self.model(*self.pipeline.parameterization.inputs(x_t, t), cond)
-        return self.objective(out.float(), x0, x_t, t, state)
+        loss = self.objective(out.float(), x0, x_t, t, state)
+        return loss + estimation_loss(self.restorer.blind, x_t, t) if self.restorer.blind else loss
 
     def lr(self) -> float:
         """The learning rate of the next step, a function of the step alone."""
@@ -207,8 +209,11 @@ class Trainer:
 
 
 def resumable(config: Config) -> Config:
-    """What must not change between a training and its resumption: all but its length, when it saves and what loads images."""
-    return replace(config, train=replace(config.train, steps=1, checkpoint_every=1, workers=0))
+    """What must not change between a training and its resumption: all but its length, when it saves, what loads images
+    and what only sampling reads."""
+    return replace(
+        config, train=replace(config.train, steps=1, checkpoint_every=1, workers=0), guidance=None, classifier=None
+    )
 
 
 def difference(saved: str, config: Config) -> str:
@@ -242,11 +247,13 @@ def preflight(config: Config, data: Dataset, degradation: AnyDegradation) -> tup
 
 @torch.no_grad()
 def rehearse(pipeline: Pipeline, restorer: Restorer) -> None:
-    """Calls a new network once, and refuses one that does not give images of the size that it got."""
+    """Conditions and calls a new network once, and refuses one that does not give images of the size that it got."""
     x = torch.zeros(2, *pipeline.image_shape)
+    order = Order(pipeline.data, pipeline.config.seed, pipeline.config.restorer.channels, 2)
+    cond = pipeline.conditioners.of_items(collate([order[0], order[1]]), x, generators(pipeline.config.seed, 2))
     name = pipeline.config.backbone.use
     try:
-        out = tiled(restorer, x, torch.tensor([0.5, 1.0]), pipeline.conditioners.null(x), 0)
+        out = tiled(restorer, x, torch.tensor([0.5, 1.0]), cond, 0)
     except Exception as error:
         raise ComponentError(
             f"{name} raised {type(error).__name__} on images of shape {tuple(x.shape)}: {error}"

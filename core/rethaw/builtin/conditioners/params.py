@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from rethaw.api import Spec, conditioner
 
@@ -21,4 +24,19 @@ class Label:
     classes: tuple[str, ...] = ()
 
 
-SPECS: list[Spec] = [conditioner("label", Label, target=f"{AT}.label:Label", summary="The class of an image.")]
+@dataclass(frozen=True)
+class Image:
+    """An observed image beside x_t, resized to it: a low resolution, a sketch, a degraded version.
+
+    field: of the dataset's items; in training, `of` degrades it to what will be observed.
+    channels: of that image.
+    """
+
+    field: str = "image"
+    channels: Annotated[int, Ge(1), Le(4)] = 3
+
+
+SPECS: list[Spec] = [
+    conditioner("label", Label, target=f"{AT}.label:Label", summary="The class of an image."),
+    conditioner("image", Image, target=f"{AT}.image:Image", summary="An observed image, concatenated to x_t."),
+]

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Item, RethawError
+from rethaw.builtin.datasets.captions import captions_of
 from rethaw.builtin.datasets.params import Folder as Params
 from rethaw.ops import find_images, read_image
 
@@ -21,6 +22,7 @@ class Folder:
             file.relative_to(params.path).parts[0] if file.parent != params.path else None for file in self.files
         ]
         self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
+        self.captions = captions_of(params.captions, params.path, self.files, self.labels) if params.captions else []
         self.skipped: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -38,8 +40,12 @@ class Folder:
             except RethawError as error:
                 self.skipped[path] = error.message
                 continue
-            label = self.labels[at]
-            return {"image": image, "path": path, **({"label": label} if label else {})}
+            item: Item = {"image": image, "path": path}
+            if label := self.labels[at]:
+                item["label"] = label
+            if self.captions:
+                item["caption"] = self.captions[at]
+            return item
         raise RethawError(f"none of the {len(self.files)} images below {self.params.path} can be read",
                           "; ".join(list(self.skipped.values())[:3]))  # fmt: skip
 

@@ -22,6 +22,7 @@ class Folder:
     crop: resize scales the shorter side to `size` first; random cuts from the image as it is.
     flip: mirrors half of the images.
     channels: 3 for colour, 1 for grey.
+    captions: sidecar (photo.txt beside photo.png), metadata (metadata.jsonl with file_name and text), or a template over labels such as "a photo of a {label}"; by default there are none.
     """
 
     path: Path
@@ -29,6 +30,17 @@ class Folder:
     crop: Literal["resize", "random"] = "resize"
     flip: bool = True
     channels: Literal[1, 3] = 3
+    captions: str | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            self.captions is not None
+            and self.captions not in ("sidecar", "metadata")
+            and "{label}" not in self.captions
+        ):
+            raise ValueError(
+                f"captions is sidecar, metadata, or a template with {{label}} in it, not {self.captions!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,171 @@
+"""Classifiers of degraded images, which classifier guidance follows (Dhariwal and Nichol 2021, 2105.05233)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rethaw.api import Context, RethawError
+from rethaw.config import load_config
+from rethaw.config.dump import dump_config
+from rethaw.engine.conditioners import Values, lacking
+from rethaw.engine.degradation import AnyDegradation
+from rethaw.engine.examples import Order, loader, observe
+from rethaw.engine.guidance import Shift
+from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors, save_tensors
+from rethaw.files import write_text
+from rethaw.ops import mix_seed, per_image, rand, seeded
+
+if TYPE_CHECKING:
+    from rethaw.engine.pipeline import Pipeline
+
+FAINT = 0.01  # least α that a gradient is divided by: at α = 0 nothing of x0 is left to see
+
+
+class Classifier(nn.Module):
+    """A network on images of unit scale, with the names of its classes: log p(class | x_t)."""
+
+    def __init__(self, network: nn.Module, degradation: AnyDegradation, params: Any) -> None:
+        super().__init__()
+        self.network, self.degradation = network, degradation
+        self.field, self.classes = str(params.field), list(params.classes)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, C, H, W) = α x0 + σ z at t (B,) → (B, classes)."""
+        α, σ = self.degradation.coefficients(t)
+        logits: Tensor = self.network(x_t / per_image((α.square() + σ.square()).sqrt(), x_t), t)
+        return logits.log_softmax(1)
+
+    def indices(self, labels: Sequence[Any], device: torch.device) -> Tensor:
+        """Labels as numbers (B,)."""
+        unknown = sorted({str(label) for label in labels} - set(self.classes))
+        if unknown:
+            raise RethawError(
+                f"the classifier knows no label {', '.join(unknown)}", f"Its labels are: {', '.join(self.classes)}."
+            )
+        return torch.tensor([self.classes.index(str(label)) for label in labels], device=device)
+
+
+def build_classifier(pipeline: Pipeline) -> Classifier:
+    """The classifier of a pipeline, freshly initialised. Raises RethawError where the degradation is not Gaussian noise."""
+    degradation, item = pipeline.degradation, pipeline.config.classifier
+    if not degradation.gaussian or not hasattr(degradation, "coefficients"):
+        raise RethawError(f"classifier guidance needs Gaussian noise alone, and {degradation.name} is not that",
+                          "Guide by the condition instead (--guidance SCALE), which works with every degradation.")  # fmt: skip
+    if item is None:
+        raise RethawError("the run has no classifier", "Train it: rethaw train-classifier RUN.")
+    context = Context(pipeline.config.restorer.channels, len(item.params.classes))
+    with seeded(pipeline.device, mix_seed(pipeline.config.seed, "classifier")):
+        network = pipeline.registry.build("classifier", item.use, item.params, context)
+    return Classifier(network, degradation, item.params).to(pipeline.device)
+
+
+def load_classifier(pipeline: Pipeline) -> Classifier:
+    """The trained classifier in the folder of a run."""
+    classifier = build_classifier(pipeline)
+    path = (pipeline.folder or Path()) / CLASSIFIER
+    if not path.is_file():
+        raise RethawError("the run has no trained classifier", "Train it: rethaw train-classifier RUN.")
+    try:
+        classifier.network.load_state_dict(load_tensors(path))
+    except RuntimeError as error:
+        raise RethawError(f"{path} does not fit the classifier in {CONFIG}: {str(error).splitlines()[-1].strip()}",
+                          "Train it anew: rethaw train-classifier RUN.") from error  # fmt: skip
+    return classifier.eval()
+
+
+def leading(pipeline: Pipeline, scale: float, values: Values) -> Shift:
+    """Classifier guidance to the labels among the values: x̂0 + scale·(σ²/α)·∇ log p(label | x_t).
+
+    Eq. 14 of the paper, ε̂ - σ ∇ log p, read as a clean image x̂0 = (x_t - σ ε̂)/α.
+    """
+    classifier = load_classifier(pipeline)
+    if classifier.field not in values:
+        raise RethawError(
+            "classifier guidance needs the label to lead to", f"Give it: --cond {classifier.field}=VALUE."
+        )
+    target = classifier.indices(values[classifier.field], pipeline.device)
+
+    def shift(x: Tensor, t: Tensor) -> Tensor:
+        α, σ = classifier.degradation.coefficients(t)
+        return per_image(scale * σ.square() / α.clamp_min(FAINT), x) * gradient(classifier, x, t, target)
+
+    return shift
+
+
+def gradient(classifier: Classifier, x: Tensor, t: Tensor, target: Tensor) -> Tensor:
+    """∇ log p(target | x_t) with respect to x_t, (B, C, H, W)."""
+    weights = next(classifier.network.parameters())
+    with torch.enable_grad():
+        seen = x.detach().to(weights.dtype).requires_grad_()
+        log_p = classifier(seen, t.to(weights.dtype)).gather(1, target[:, None]).sum()
+        (found,) = torch.autograd.grad(log_p, seen)
+    return found.to(x.dtype)
+
+
+def train_classifier(
+    pipeline: Pipeline, steps: int, watch: Callable[[int, float], None] | None = None
+) -> dict[str, float]:
+    """Trains a classifier of a run's degraded training images and writes it into the run.
+
+    Gives the loss and the accuracy of the last tenth of the steps. watch: called with each step and its loss.
+    """
+    from rethaw.engine.pipeline import complete
+
+    if pipeline.config.classifier is None or pipeline.folder is None:
+        raise RethawError(
+            "this is not a run with a classifier", "Load a run, with the override classifier.use=core.convnet."
+        )
+    data = pipeline.build_data()
+    item = complete(pipeline.config.classifier, data, pipeline.registry)
+    pipeline.config = replace(pipeline.config, classifier=item)
+    classifier = build_classifier(pipeline).train()
+    found = [*fit(pipeline, classifier, data, steps, watch)][-max(1, steps // 10) :]
+    save_tensors(pipeline.folder / CLASSIFIER, classifier.network.state_dict())
+    run = load_config(str(pipeline.folder / CONFIG))[0]
+    write_text(pipeline.folder / CONFIG, dump_config(replace(run, classifier=item)))
+    losses, hits = zip(*found, strict=True)
+    return {"loss": sum(losses) / len(found), "accuracy": sum(hits) / len(found)}
+
+
+def fit(
+    pipeline: Pipeline, classifier: Classifier, data: Any, steps: int, watch: Callable[[int, float], None] | None
+) -> Iterator[tuple[float, float]]:
+    """Trains a classifier; the loss and the accuracy of each step."""
+    config, train = pipeline.config, pipeline.config.train
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+    order = Order(data, mix_seed(config.seed, "classifier"), config.restorer.channels, steps * train.batch_size)
+    with seeded(pipeline.device, mix_seed(config.seed, "classifier layers")):
+        for step, batch in enumerate(loader(order, 0, train.batch_size, train.workers), 1):
+            target = classifier.indices(labels_of(batch, classifier.field), pipeline.device)
+            log_p = classifier(*degraded(pipeline, batch))
+            loss = F.nll_loss(log_p, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if watch:
+                watch(step, float(loss))
+            yield float(loss), float((log_p.argmax(1) == target).float().mean())
+
+
+def degraded(pipeline: Pipeline, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Training images at severities drawn uniformly, as the restorer meets them."""
+    x0 = batch["image"].to(pipeline.device)
+    rngs = [torch.Generator().manual_seed(mix_seed(pipeline.config.seed, "classify", p)) for p in batch["position"]]
+    t = rand(x0, rngs, ())
+    x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
+    return observe(x_t, pipeline.config.observation, rngs), t
+
+
+def labels_of(batch: dict[str, Any], field: str) -> Sequence[Any]:
+    """The labels of a batch. Raises RethawError where the data has none."""
+    if field not in batch:
+        raise RethawError(f"the training data has no {field!r}", lacking(field))
+    labels: Sequence[Any] = batch[field]
+    return labels

@@ -1,0 +1,75 @@
+"""Guidance: the restorer as samplers call it, led towards a condition and away from its opposite.
+
+Classifier-free guidance (2207.12598) extrapolates from the null or a negative condition, in an interval of severities
+(2404.07724); classifier guidance (2105.05233) follows the gradient of a classifier of noisy images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Cond, Prediction, Restore
+from rethaw.config.model import Config, Guidance
+from rethaw.engine.conditioners import stacked
+from rethaw.engine.parameterization import Parameterization
+from rethaw.engine.restorer import Restorer
+from rethaw.engine.tiles import tiled
+from rethaw.ops import per_image
+
+Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]
+"""One call of the network for so many conditions of each image, one after the other in the batch."""
+
+Shift = Callable[[Tensor, Tensor], Tensor]
+"""What classifier guidance adds to x̂0, from x_t (B, C, H, W) and t (B,)."""
+
+
+def bind(
+    restorer: Restorer, reading: Parameterization, config: Config, cond: Cond, null: Cond, shift: Shift | None = None
+) -> Restore:
+    """The `restore(x, t)` that samplers call: condition and guidance inside, any size, in tiles where it is large."""
+    call = caller(restorer, reading, config.restorer.tile)
+    guidance = config.guidance or Guidance()
+    led = guidance.scale != 1 and cond is not null
+    guided = classifier_free(call, cond, null, guidance) if led else plain(call, cond)
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        found = guided(x, t)
+        if shift:
+            found = found._replace(x0=found.x0 + shift(x, t))
+        return found._replace(x0=found.x0.clamp(-1, 1)) if config.restorer.clip else found
+
+    return restore
+
+
+def caller(restorer: Restorer, reading: Parameterization, tile: int) -> Call:
+    """Calls the network in the dtype of its weights, and reads what it gives as clean images."""
+    weights = next(restorer.parameters(), None)
+
+    def call(x: Tensor, t: Tensor, cond: Cond, times: int) -> list[Prediction]:
+        seen, when = reading.inputs(x, t)
+        dtype = x.dtype if weights is None else weights.dtype
+        out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, tile)
+        return [reading.read(part.to(x.dtype), x, t) for part in out.chunk(times)]
+
+    return call
+
+
+def plain(call: Call, cond: Cond) -> Restore:
+    """R(x_t, t, c)."""
+    return lambda x, t: call(x, t, cond, 1)[0]
+
+
+def classifier_free(call: Call, cond: Cond, null: Cond, guidance: Guidance) -> Restore:
+    """R_null + w·(R_cond - R_null) with w = scale for t in the interval, else 1: one call of twice the batch."""
+    both = stacked(cond, null)
+    low, high = guidance.interval
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        found, opposite = call(x, t, both, 2)
+        w = per_image(torch.where((t >= low) & (t <= high), guidance.scale, 1.0), x)
+        return found._replace(x0=opposite.x0 + w * (found.x0 - opposite.x0))
+
+    return restore

