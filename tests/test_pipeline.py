@@ -14,7 +14,7 @@ import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
 from rethaw.engine.degradation import build_degradation
-from rethaw.engine.restorer import bind
+from rethaw.engine.guidance import bind
 from rethaw.engine.tiles import tiled
 from rethaw.ops import generators
 from tests.helpers import photos, recipe

@@ -1,0 +1,194 @@
+"""Guidance: the algebra against its definition, intervals, negatives, the batch, classifiers, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import rethaw
+from rethaw.api import RethawError
+from rethaw.config import load_text
+from rethaw.config.model import Guidance
+from rethaw.engine.classifier import Classifier, gradient
+from rethaw.engine.guidance import bind
+from rethaw.engine.pipeline import last
+from tests.helpers import photos, recipe
+from tests.helpers import rethaw as command
+from tests.worlds import images
+
+LABELS = "conditioner: {{use: core.label, classes: [cat, dog, fox], drop: {drop}}}\n"
+
+
+def pipeline(degradation: str = "{use: core.gaussian_noise}", drop: float = 0.1, extra: str = "") -> rethaw.Pipeline:
+    """An untrained pipeline whose network answers to its condition."""
+    text = f"degradation: {degradation}\nbackbone: {{use: core.unet, width: 8, multipliers: [1], blocks: 1}}\n"
+    made = rethaw.Pipeline(*load_text(text + LABELS.format(drop=drop) + extra), device="cpu")
+    made.restorer = made.new_restorer().double()
+    for parameter in made.restorer.parameters():
+        nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    return made
+
+
+def guided(made: rethaw.Pipeline, x: Any, t: Any, guidance: Guidance, cond: Any) -> Any:
+    config = made.guided(guidance)
+    with torch.no_grad():
+        return bind(made.restorer, made.parameterization, config, *made._condition(config, cond, x))(x, t).x0
+
+
+def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:
+    made, x = pipeline(extra="restorer: {clip: false}"), images(3, height=16, width=16)
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    cats, dogs = ({"label": [name] * 3} for name in ("cat", "dog"))
+    cat, dog, null = (guided(made, x, t, Guidance(), c) for c in (cats, dogs, {}))
+    found = guided(made, x, t, Guidance(3.0), cats)
+    assert (found - (null + 3 * (cat - null))).abs().max() < 1e-10 < (cat - null).abs().max()
+    assert (guided(made, x, t, Guidance(0.0), cats) - null).abs().max() < 1e-10
+    found = guided(made, x, t, Guidance(3.0, (0.3, 0.6)), cats)
+    assert (found[[0, 2]] - cat[[0, 2]]).abs().max() < 1e-10
+    assert (found[1] - (null + 3 * (cat - null))[1]).abs().max() < 1e-10
+    found = guided(made, x, t, Guidance(3.0, negative={"label": "dog"}), cats)
+    assert (found - (dog + 3 * (cat - dog))).abs().max() < 1e-10
+    found = guided(made, x, t, Guidance(3.0, negative={"label": "dog"}), {})
+    assert (found - (dog + 3 * (null - dog))).abs().max() < 1e-10
+
+
+def test_guidance_costs_one_call_of_twice_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, x, seen = pipeline(), images(2, height=16, width=16), []
+    forward = type(made.restorer).forward  # type: ignore[union-attr]
+    monkeypatch.setattr(
+        type(made.restorer), "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c)
+    )
+    for scale, cond, batch in ((3.0, {"label": ["cat"] * 2}, 4), (1.0, {"label": ["cat"] * 2}, 2), (3.0, {}, 2)):
+        seen.clear()
+        guided(made, x, torch.ones(2, dtype=torch.float64), Guidance(scale), cond)
+        assert seen == [batch]
+
+
+@pytest.mark.parametrize(
+    "degradation", ["{use: core.gaussian_noise}", "{use: core.desaturate}", "{use: kornia.pixelate}"]
+)
+@pytest.mark.parametrize("sampler", ["core.direct", "core.naive", "core.cold"])
+def test_guidance_works_with_every_sampler_and_degradation(degradation: str, sampler: str) -> None:
+    made, x = pipeline(degradation), images(2, height=16, width=16)
+    cond = {"label": ["cat", "fox"]}
+    plain, strong = (last(made.trajectory(x, 0.7, sampler=sampler, state=made.degrade(x)[1], steps=None, cond=cond, guidance=s)).x
+                     for s in (1.0, 4.0))  # fmt: skip
+    assert torch.isfinite(strong).all() and (plain - strong).abs().max() > 1e-3
+
+
+def test_guidance_is_refused_where_it_cannot_be() -> None:
+    x = images(1, height=16, width=16)
+    for made, message in (
+        (pipeline(drop=0), "guidance needs training with the null condition, but every conditioner has drop: 0"),
+        (rethaw.Pipeline(*load_text("degradation: core.mask"), device="cpu"), "guidance needs a conditioner"),
+    ):
+        with pytest.raises(RethawError, match=message):
+            next(made.trajectory(x, state={}, sampler="core.direct", cond={}, guidance=2.0))
+    with pytest.raises(RethawError, match=r"drop: 0\), so it needs a value"):
+        next(pipeline(drop=0).trajectory(x, sampler="core.direct"))
+    with pytest.raises(ValueError, match="negative needs a scale"):
+        Guidance(negative={"label": "dog"})
+    with pytest.raises(ValueError, match="interval is"):
+        Guidance(2.0, (0.5, 0.5))
+    for text, message in (
+        ("guidance: {scale: 2, negative: {label: 3}}", "guidance.negative"),
+        ("guidance: {scale: 2, intervall: [0, 1]}", "Did you mean interval"),
+        ("guidance: {negative: {label: dog}}", "negative needs a scale other than 1"),
+    ):
+        with pytest.raises(RethawError, match=message):
+            pipeline(extra=text)
+
+
+# --- classifier guidance -----------------------------------------------------------------------------------------
+
+
+class Blobs(nn.Module):
+    """The exact classifier of two Gaussian classes N(±μ, I), seen through noise: logits ± α μ·x / (α² + σ²)."""
+
+    def __init__(self, μ: Any) -> None:
+        super().__init__()
+        self.μ = nn.Parameter(μ)
+
+    def forward(self, x: Any, t: Any) -> Any:
+        α = torch.cos(t * torch.pi / 2)  # the host has scaled x to α² + σ² = 1, as it is for vp noise
+        at = α * (x * self.μ).sum((1, 2, 3))
+        return torch.stack([at, -at], 1)
+
+
+def test_the_gradient_is_that_of_log_p_in_closed_form() -> None:
+    """For two Gaussian classes ∇ log p(+|x) = 2 p(-|x) α μ, and guidance turns E[x0|x] into E[x0|x, +]."""
+    noise = rethaw.build("degradation", "core.gaussian_noise", alpha_bar="cosine")
+    μ = images(1)[0]
+    x, t = images(4, seed=2), torch.tensor([0.2, 0.5, 0.7, 0.9], dtype=torch.float64)
+    α, σ = (c.view(-1, 1, 1, 1) for c in noise.coefficients(t))
+    network = Blobs(μ)
+    network.forward = lambda x, t: torch.stack([(at := (α * x * network.μ).sum((1, 2, 3))), -at], 1)  # type: ignore[method-assign]
+    params = type("Params", (), {"field": "label", "classes": ("plus", "minus")})
+    classifier = Classifier(network, noise, params)
+    with torch.no_grad():
+        found = gradient(classifier, x, t, torch.zeros(4, dtype=torch.long))
+    p_minus = torch.sigmoid(-2 * (α * x * μ).sum((1, 2, 3), keepdim=True))
+    assert (found - 2 * p_minus * α * μ).abs().max() < 1e-8
+    mean = α * x + (1 - α.square()) * (1 - 2 * p_minus) * μ  # E[x0 | x], where α² + σ² = 1
+    conditional = α * x + (1 - α.square()) * μ  # E[x0 | x, +]
+    assert (mean + σ.square() / α * found - conditional).abs().max() < 1e-8
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of light and dark pictures by class, with a run on noise (no conditioner) and one on a mask."""
+    root = tmp_path_factory.mktemp("classifier")
+    for label in ("cat", "dog"):
+        photos(root / "data" / label, 3)
+    recipe(root, root / "data", "{use: core.gaussian_noise}")
+    command("train", "small.yaml", "--out", "noise", cwd=root)
+    command("train", "small.yaml", "degradation={use: core.mask}", "--out", "mask", cwd=root)
+    return root
+
+
+def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Path) -> None:
+    root = labelled
+    done = command("generate", "noise", "--cond", "label=cat", "--classifier-scale", "2", cwd=root, check=False)
+    assert done.returncode == 2 and "rethaw train-classifier" in done.stderr
+    done = command("train-classifier", "noise", "classifier.width=8", "train.lr=0.002", "--steps", "12", cwd=root)
+    assert "trained 12 steps, accuracy" in done.stdout
+    command(
+        "generate",
+        "noise",
+        "-n",
+        "2",
+        "--steps",
+        "2",
+        "--cond",
+        "label=cat",
+        "--classifier-scale",
+        "5",
+        "--out",
+        "cat",
+        cwd=root,
+    )
+    made = rethaw.Pipeline.load(root / "noise")
+    assert made.config.classifier and made.config.classifier.params.classes == ("cat", "dog")
+    cat, dog, plain = (
+        made.generate(2, steps=3, cond={"label": [label] * 2}, guidance=Guidance(classifier_scale=5.0)) if label
+        else made.generate(2, steps=3) for label in ("cat", "dog", None)
+    )  # fmt: skip
+    assert (cat - dog).abs().max() > 1e-4 < (cat - plain).abs().max()
+    with pytest.raises(RethawError, match="the classifier knows no label fish"):
+        made.generate(1, steps=2, cond={"label": ["fish"]}, guidance=Guidance(classifier_scale=5.0))
+    with pytest.raises(RethawError, match="needs the label to lead to"):
+        made.generate(1, steps=2, guidance=Guidance(classifier_scale=5.0))
+    command(
+        "train", "noise", "--resume", "train.steps=6", cwd=root
+    )  # the training goes on as if nothing had been added
+    assert rethaw.Pipeline.load(root / "noise").config.classifier
+
+
+def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gaussian(labelled: Path) -> None:
+    for line in ("train-classifier mask", "generate mask --cond label=cat --classifier-scale 1 --sampler direct"):
+        done = command(*line.split(), cwd=labelled, check=False)
+        assert done.returncode == 2 and "core.mask is not that" in done.stderr
