@@ -191,4 +191,4 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
 def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gaussian(labelled: Path) -> None:
     for line in ("train-classifier mask", "generate mask --cond label=cat --classifier-scale 1 --sampler direct"):
         done = command(*line.split(), cwd=labelled, check=False)
-        assert done.returncode == 2 and "core.mask is not that" in done.stderr
+        assert done.returncode == 2 and "which core.mask is not" in done.stderr

@@ -20,7 +20,7 @@ from rethaw.engine.examples import Order, loader, observe
 from rethaw.engine.guidance import Shift
 from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors, save_tensors
 from rethaw.files import write_text
-from rethaw.ops import mix_seed, per_image, rand, seeded
+from rethaw.ops import mix_seed, needs_coefficients, per_image, rand, seeded
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
@@ -55,8 +55,9 @@ class Classifier(nn.Module):
 def build_classifier(pipeline: Pipeline) -> Classifier:
     """The classifier of a pipeline, freshly initialised. Raises RethawError where the degradation is not Gaussian noise."""
     degradation, item = pipeline.degradation, pipeline.config.classifier
-    if not degradation.gaussian or not hasattr(degradation, "coefficients"):
-        raise RethawError(f"classifier guidance needs Gaussian noise alone, and {degradation.name} is not that",
+    lacking = needs_coefficients(degradation, gaussian=True)
+    if lacking:
+        raise RethawError(f"classifier guidance needs Gaussian noise, which {degradation.name} is not: {lacking}",
                           "Guide by the condition instead (--guidance SCALE), which works with every degradation.")  # fmt: skip
     if item is None:
         raise RethawError("the run has no classifier", "Train it: rethaw train-classifier RUN.")

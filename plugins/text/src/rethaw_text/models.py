@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,8 +88,9 @@ class Model:
         from transformers import AutoTokenizer
 
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.network: Any = network_class(folder).from_pretrained(folder, local_files_only=True)
+            with quiet():
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self.network: Any = network_class(folder).from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
             raise RethawError(f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}",
                               f"A text encoder's folder has {', '.join(NEEDED)}.") from error  # fmt: skip
@@ -103,6 +106,21 @@ class Model:
         clip = "clip" in self.network.config.model_type
         pooled = found.pooler_output[0].float() if clip else tokens.mean(0)  # a text alone has no padding to leave out
         return Embedded(tokens.cpu(), (torch.nn.functional.normalize(pooled, dim=0) * len(pooled) ** 0.5).cpu())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' progress bars out of the way of ours."""
+    from transformers.utils import logging as module
+
+    logging: Any = module
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def network_class(folder: Path) -> Any:
