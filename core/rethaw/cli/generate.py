@@ -89,7 +89,13 @@ def generate(
             rng = generators(seed + 1, count, first)
             severity = 1.0 if picture is None else strength
             for step in pipeline.trajectory(
-                x, severity, state=state, sampler=sampler, steps=steps, cond=conditions(cond, count), guidance=led,
+                x,
+                severity,
+                state=state,
+                sampler=sampler,
+                steps=steps,
+                cond=conditions(cond, count),
+                guidance=led,
                 generator=rng,
             ):
                 if animate and not first:

@@ -149,10 +149,7 @@ class Job:
             warn(f"{file}: {note}")
         began = time.perf_counter()
         x, state, row = self.input(picture, name)
-        severity = self.severity or (1.0 if self.degrade else float(self.pipeline.estimate(x)))
-        if self.severity is None and not self.degrade and self.pipeline.estimates:
-            say(f"{file.name}: severity {severity:.2f}, as the run estimates it")
-            row |= {"estimated": True}
+        severity, told = self.severity_of(file, x)
         film, final = self.walk(x, severity, state, name)
         colours = picture.grey and self.pipeline.makes_colour(x)
         like = replace(picture, grey=False) if colours else picture
@@ -160,13 +157,18 @@ class Job:
         strip = [x[0].cpu(), *(frame[2] for frame in film), final]
         labels = ["input", *(f"x0 seen at t = {frame[0]:.2f}" for frame in film), "restored"]
         pictures.save(pictures.strip(strip, labels, title=file.name), self.to / f"{name}-strip.png")
-        return {
-            "file": str(file),
-            "restored": f"{name}.png",
-            "severity": severity,
-            **row,
-            "seconds": round(time.perf_counter() - began, 3),
-        }
+        seconds = round(time.perf_counter() - began, 3)
+        return {"file": str(file), "restored": f"{name}.png", "severity": severity, **told, **row, "seconds": seconds}
+
+    def severity_of(self, file: Path, x: Tensor) -> tuple[float, dict[str, Any]]:
+        """How degraded an image is: as given, else as the run estimates it, else fully; and what the report says of that."""
+        if self.severity is not None:
+            return self.severity, {}
+        if self.degrade or self.pipeline.measurement or not self.pipeline.estimates:
+            return 1.0, {}
+        severity = float(self.pipeline.estimate(x))
+        say(f"{file.name}: severity {severity:.2f}, as the run estimates it")
+        return severity, {"estimated": True}
 
     def input(self, picture: Picture, name: str) -> tuple[Tensor, Any, dict[str, Any]]:
         """The degraded image (1, C, H, W), its state as far as it is known, and what the report says of it."""
@@ -175,7 +177,7 @@ class Job:
         x = picture.pixels[None].to(self.pipeline.device)
         if not self.degrade:
             return x, self.given_state(x), {}
-        x_t, state = self.pipeline.degrade(x, self.severity or 1.0, self.seed)
+        x_t, state = self.pipeline.degrade(x, 1.0 if self.severity is None else self.severity, self.seed)
         write_image(self.to / f"{name}-degraded.png", x_t[0].cpu(), like=picture)
         return x_t, self.pipeline.known(state), {"degraded": f"{name}-degraded.png"}
 

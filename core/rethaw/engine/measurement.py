@@ -19,7 +19,7 @@ class Measurement:
     def __init__(self, component: Component, registry: Registry) -> None:
         self.degradation, self.how = host_component(component, registry), component.host
 
-    def observation(self, y: Tensor, severity: float, state: State | None) -> Observation:
+    def observation(self, y: Tensor, severity: float | Tensor, state: State | None) -> Observation:
         """What samplers get. Raises RethawError where ξ is random and nobody gives it."""
         if state is None and self.degradation.draw(y[:1], generators(0, 1)):
             raise RethawError(f"the random state of the measurement {self.degradation.name} is not known",
