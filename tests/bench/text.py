@@ -155,10 +155,12 @@ def main() -> None:
     options.add_argument("--judge-steps", type=int, default=200)
     options.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="Of the pipeline.")
     given = options.parse_args()
+    if (given.data is None) != (given.held_out is None):
+        options.error("--data and --held-out go together")
     with tempfile.TemporaryDirectory() as folder:
         train = given.data or draw(Path(folder) / "train")
-        held_out = given.held_out or (given.data and given.data) or draw(Path(folder) / "held-out", 20, seed=1)
-        overrides = given.overrides or ["train.steps=1200"]
+        held_out = given.held_out or draw(Path(folder) / "held-out", 20, seed=1)
+        overrides = given.overrides or ["train.steps=600"]
         found = measure(train, held_out, given.out, size=given.size, overrides=overrides, judge_steps=given.judge_steps,
                         flip=given.flip)  # fmt: skip
     print(f"{found.markdown()}\n\nlook at {given.out / 'grid.png'}")
