@@ -17,6 +17,7 @@ from rethaw.config.dump import dump_config
 from rethaw.engine.conditioners import Conditioners, joined, stacked
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
+from tests.helpers import rethaw as command
 from tests.worlds import images
 
 NOISE = "degradation: {use: core.gaussian_noise}\n"
@@ -113,6 +114,14 @@ def test_a_restorer_is_trained_on_an_observed_image_and_follows_it(tmp_path: Pat
     assert made[0].shape == (2, 3, 16, 16) and not torch.equal(*made)
     with pytest.raises(RethawError, match=r"core\.image was trained without its null condition"):
         loaded.generate(2, steps=2)
+    command(
+        "restore", "run", "photos/0.png", "--degrade", "--steps", "2", "--out", "degraded", cwd=tmp_path
+    )  # its own low image
+    command(
+        "evaluate", "run", "--data", "photos", "--steps", "2", "--sampler", "core.ddim", "--limit", "2", cwd=tmp_path
+    )
+    done = command("restore", "run", "photos/0.png", "--steps", "2", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "--cond image=VALUE" in done.stderr
     lock = json.loads((tmp_path / "run" / "lock.json").read_text())
     assert "kornia" in lock["plugins"], "the degradation of a conditioner is a plugin that the run needs"
 

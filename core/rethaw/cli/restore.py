@@ -88,7 +88,7 @@ def restore(
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     files = find_images(images)
     led = guidance(pipeline.config, scale, negative, interval, classifier)
-    options = {"sampler": sampler, "steps": steps, "cond": conditions(cond, 1), "guidance": led}
+    options = {"sampler": sampler, "steps": steps, "cond": conditions(cond, 1) or {}, "guidance": led}
     job = Job(pipeline, to, severity, seed, degrade, pairs(state, "--state"), animate, options)
     names = unique_names(files)
     spare_inputs((to / (name + ending) for name in names for ending in ENDINGS), files)
@@ -150,7 +150,9 @@ class Job:
         began = time.perf_counter()
         x, state, row = self.input(picture, name)
         severity, told = self.severity_of(file, x)
-        film, final = self.walk(x, severity, state, name)
+        own = self.pipeline.observed(picture.pixels[None], self.seed) if self.degrade else {}
+        options = {**self.options, "state": state, "cond": {**own, **self.options["cond"]}}
+        film, final = self.walk(x, severity, name, options)
         colours = picture.grey and self.pipeline.makes_colour(x)
         like = replace(picture, grey=False) if colours else picture
         write_image(self.to / f"{name}.png", final, like=like)
@@ -194,15 +196,13 @@ class Job:
             found[key] = values
         return found or None
 
-    def walk(self, x: Tensor, severity: float, state: Any, name: str) -> tuple[list[Any], Tensor]:
+    def walk(self, x: Tensor, severity: float, name: str, options: dict[str, Any]) -> tuple[list[Any], Tensor]:
         """The stations of the trajectory that are shown, and the restored image (C, H, W)."""
         from rethaw.engine import pictures
         from rethaw.ops import generators
 
         film, frames = Film(STATIONS), Film(FRAMES)
-        for step in self.pipeline.restoration(
-            x, severity, state=state, generator=generators(self.seed, 1), **self.options
-        ):
+        for step in self.pipeline.restoration(x, severity, generator=generators(self.seed, 1), **options):
             film.add(float(step.t[0]), step.x[0], step.x0_hat[0])
             if self.animate:
                 frames.add(float(step.t[0]), step.x[0], step.x0_hat[0])

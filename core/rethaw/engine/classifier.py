@@ -13,13 +13,11 @@ from torch.nn import functional as F
 
 from rethaw.api import Context, RethawError
 from rethaw.config import load_config
-from rethaw.config.dump import dump_config
 from rethaw.engine.conditioners import Values, lacking
 from rethaw.engine.degradation import AnyDegradation
 from rethaw.engine.examples import Order, loader, observe
 from rethaw.engine.guidance import Shift
-from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors, save_tensors
-from rethaw.files import write_text
+from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors, save_tensors, write_description
 from rethaw.ops import mix_seed, needs_coefficients, per_image, rand, seeded
 
 if TYPE_CHECKING:
@@ -129,8 +127,8 @@ def train_classifier(
     classifier = build_classifier(pipeline).train()
     found = [*fit(pipeline, classifier, data, steps, watch)][-max(1, steps // 10) :]
     save_tensors(pipeline.folder / CLASSIFIER, classifier.network.state_dict())
-    run = load_config(str(pipeline.folder / CONFIG))[0]
-    write_text(pipeline.folder / CONFIG, dump_config(replace(run, classifier=item)))
+    run = load_config(str(pipeline.folder / CONFIG))[0]  # without what the command line changed for this training alone
+    write_description(pipeline.folder, replace(run, classifier=item), pipeline.registry, pipeline.image_shape)
     losses, hits = zip(*found, strict=True)
     return {"loss": sum(losses) / len(found), "accuracy": sum(hits) / len(found)}
 

@@ -116,6 +116,10 @@ class Conditioners:
             conds.append(cond)
         return joined(conds)
 
+    def seen_in(self, x0: Tensor, generator: Rng) -> Values:
+        """The values that clean images (B, C, H, W) have of themselves: what conditioners with `of` observe of them."""
+        return {m.field: m.observed(x0, generator) for m in self.members if m.degradation and m.field == "image"}
+
     def null(self, like: Tensor) -> Cond:
         """The condition that says nothing, for each image of `like`."""
         return joined([m.blank(like) for m in self.members])

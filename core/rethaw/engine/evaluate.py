@@ -77,7 +77,8 @@ def evaluate(
 ) -> Report:  # fmt: skip
     """Measures the degraded images and each sampler's results with the pipeline's metrics.
 
-    Samplers get the state that was drawn, or infer it where the degradation can. watch: called with images done.
+    Samplers get the state that was drawn, or infer it where the degradation can; conditioners what they observe of the
+    clean images, else their null. watch: called with images done.
     """
     names = ["degraded", *samplers]
     meters = {name: {item.id: pipeline.registry.build("metric", item.use, item.params) for item in pipeline.config.metrics}
@@ -86,12 +87,12 @@ def evaluate(
     for clean in batches(paths, pipeline, report.skipped):
         clean = clean.to(pipeline.device)
         x_t, state = pipeline.degrade(clean, severity, seed, report.images)
-        results = {"degraded": x_t}
+        results, cond = {"degraded": x_t}, pipeline.observed(clean, seed, report.images)
         for name in samplers:
             began = time.perf_counter()
             rng = generators(seed + 1, len(clean), report.images)
             walk = pipeline.restoration(
-                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, generator=rng
+                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, cond=cond, generator=rng
             )
             results[name] = last(walk).x
             report.seconds[name] += time.perf_counter() - began

@@ -35,7 +35,7 @@ from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, 
 from rethaw.engine.walk import Walk, along
 from rethaw.files import only_one
 from rethaw.images import from_pil, read_image
-from rethaw.ops import check_severity, expand, generators, needs_coefficients, rand, severity_rows
+from rethaw.ops import check_severity, expand, generators, mix_seed, needs_coefficients, rand, severity_rows
 from rethaw.registry import Registry
 
 Picture = Tensor | Image.Image | str | Path
@@ -335,6 +335,11 @@ class Pipeline:
         x_t, state = noised(degradation, x0.to(self.device), severity, rng)
         x_t = observe(x_t, how, rng)
         return (x_t.clamp(-1, 1) if how.bits else x_t), state
+
+    def observed(self, x0: Tensor, seed: int | None = None, first: int = 0) -> Values:
+        """The conditions that clean images (B, C, H, W) give of themselves, such as their low resolution; {} if there are none."""
+        rng = generators(mix_seed(self.config.seed if seed is None else seed, "observed"), len(x0), first)
+        return self.conditioners.seen_in(x0.to(self.device), rng)
 
     def known(self, state: State) -> State | None:
         """The state that `degrade` drew, as `restoration` should get it: None where samplers are to infer it."""
