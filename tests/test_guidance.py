@@ -14,7 +14,6 @@ from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Guidance
 from rethaw.engine.classifier import Classifier, gradient
-from rethaw.engine.guidance import bind
 from rethaw.engine.pipeline import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
@@ -34,9 +33,8 @@ def pipeline(degradation: str = "{use: core.gaussian_noise}", drop: float = 0.1,
 
 
 def guided(made: rethaw.Pipeline, x: Any, t: Any, guidance: Guidance, cond: Any) -> Any:
-    config = made.guided(guidance)
     with torch.no_grad():
-        return bind(made.restorer, made.parameterization, config, *made._condition(config, cond, x))(x, t).x0
+        return made.bound(made.degradation, x, cond, guidance)(x, t).x0
 
 
 def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:

@@ -79,23 +79,23 @@ def load_classifier(pipeline: Pipeline) -> Classifier:
     return classifier.eval()
 
 
-def leading(pipeline: Pipeline, scale: float, values: Values) -> Shift:
-    """Classifier guidance to the labels among the values: x̂0 + scale·(σ²/α)·∇ log p(label | x_t).
+def leading(pipeline: Pipeline, scale: float, values: Values) -> tuple[Shift, Values]:
+    """Classifier guidance to the labels among the values: x̂0 + scale·(σ²/α)·∇ log p(label | x_t); and the other values.
 
     Eq. 14 of the paper, ε̂ - σ ∇ log p, read as a clean image x̂0 = (x_t - σ ε̂)/α.
     """
     classifier = load_classifier(pipeline)
-    if classifier.field not in values:
-        raise RethawError(
-            "classifier guidance needs the label to lead to", f"Give it: --cond {classifier.field}=VALUE."
-        )
-    target = classifier.indices(values[classifier.field], pipeline.device)
+    field = classifier.field
+    if field not in values:
+        raise RethawError("classifier guidance needs the label to lead to", f"Give it: --cond {field}=VALUE.")
+    target = classifier.indices(list(values[field]), pipeline.device)
 
     def shift(x: Tensor, t: Tensor) -> Tensor:
         α, σ = classifier.degradation.coefficients(t)
         return per_image(scale * σ.square() / α.clamp_min(FAINT), x) * gradient(classifier, x, t, target)
 
-    return shift
+    read = field in pipeline.conditioners.fields
+    return shift, values if read else {key: value for key, value in values.items() if key != field}
 
 
 def gradient(classifier: Classifier, x: Tensor, t: Tensor, target: Tensor) -> Tensor:

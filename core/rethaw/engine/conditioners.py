@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Cond, RethawError, Rng
-from rethaw.config.model import Component, Config
+from rethaw.config.model import Component, Config, Guidance
 from rethaw.engine.degradation import Composition, host_component
 from rethaw.ops import expand, rand
 from rethaw.registry import Registry
 
-Values = Mapping[str, Sequence[Any]]
+Values = Mapping[str, Sequence[Any] | Tensor]
 """By field, one value an image."""
 
 
@@ -94,13 +94,18 @@ class Conditioners:
             conds.append(m.encode(values[m.field], like, generator) if m.field in values else m.blank(like))
         return joined(conds)
 
-    def opposite(self, values: Values, negative: Values, like: Tensor) -> Cond:
-        """What guidance leads away from: the negative values, and null where there are none.
+    def pair(self, values: Values, guidance: Guidance, like: Tensor) -> tuple[Cond, Cond]:
+        """The condition and what guidance leads away from: the negative values, and null where there are none.
 
-        A conditioner that was trained without its null condition (drop: 0) keeps its value.
+        A conditioner that was trained without its null condition (drop: 0) keeps its value in both. Where there is nothing
+        to lead, the two are one object.
         """
+        cond = self.encode(values, like)
+        if guidance.scale == 1 or not (values or guidance.negative):
+            return cond, cond
         kept = {m.field: values[m.field] for m in self.members if m.item.host.drop == 0 and m.field in values}
-        return self.encode({**kept, **negative}, like)
+        negative = {field: [value] * len(like) for field, value in guidance.negative.items()}
+        return cond, self.encode({**kept, **negative}, like)
 
     def of_items(self, batch: Mapping[str, Any], like: Tensor, generator: Rng, drop: bool = False) -> Cond:
         """Fields of the data's items → condition; drop: null each as often as it says, as training does."""

@@ -7,11 +7,12 @@ Classifier-free guidance (2207.12598) extrapolates from the null or a negative c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from rethaw.api import Cond, Prediction, Restore
+from rethaw.api import Cond, Prediction, Restore, RethawError
 from rethaw.config.model import Config, Guidance
 from rethaw.engine.conditioners import stacked
 from rethaw.engine.parameterization import Parameterization
@@ -42,6 +43,17 @@ def bind(
         return found._replace(x0=found.x0.clamp(-1, 1)) if config.restorer.clip else found
 
     return restore
+
+
+def under(config: Config, guidance: Guidance | float | None) -> Config:
+    """A pipeline's settings with other guidance, or another scale. Raises RethawError where it is not trained for that."""
+    if guidance is None:
+        return config
+    if not isinstance(guidance, Guidance):
+        guidance = replace(config.guidance or Guidance(), scale=float(guidance))
+    if problem := guidance.problem(config.conditioner):
+        raise RethawError(*problem)
+    return replace(config, guidance=guidance)
 
 
 def caller(restorer: Restorer, reading: Parameterization, tile: int) -> Call:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rethaw.api import Cond, Observation, Restore, RethawError, Rng, Sampler, State, Step
+from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step
 from rethaw.config import load_config
 from rethaw.config.compose import marked
 from rethaw.config.load import Findings
@@ -24,15 +24,15 @@ from rethaw.engine.conditioners import Conditioners, Values, check_read
 from rethaw.engine.consistency import consistent
 from rethaw.engine.degradation import AnyDegradation, build_degradation, host_component
 from rethaw.engine.examples import observe
+from rethaw.engine.guidance import bind, under
 from rethaw.engine.likelihood import Likelihood, likelihood
-from rethaw.engine.guidance import Shift, bind
 from rethaw.engine.measurement import Measurement, keeps_to
 from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.progress import Outcome, Progress
 from rethaw.engine.reference import between, known, noised
 from rethaw.engine.restorer import Restorer, build_restorer
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
-from rethaw.engine.walk import Walk, along
+from rethaw.engine.walk import Walk, along, grid
 from rethaw.files import only_one
 from rethaw.images import from_pil, read_image
 from rethaw.ops import check_severity, expand, generators, mix_seed, needs_coefficients, rand, severity_rows
@@ -263,30 +263,10 @@ class Pipeline:
     ) -> Restore:  # fmt: skip
         """The restorer for a walk on images like x, as samplers call it: condition, guidance and prediction type inside."""
         reading = Parameterization(self.config.restorer, degradation)
-        config = self.guided(guidance)
-        return bind(self._trained(), reading, config, *self._condition(config, cond or {}, x))
-
-    def guided(self, guidance: Guidance | float | None) -> Config:
-        """The pipeline's settings under other guidance. Raises RethawError where it was not trained for it."""
-        if guidance is None:
-            return self.config
-        if not isinstance(guidance, Guidance):
-            guidance = replace(self.config.guidance or Guidance(), scale=float(guidance))
-        if problem := guidance.problem(self.config.conditioner):
-            raise RethawError(*problem)
-        return replace(self.config, guidance=guidance)
-
-    def _condition(self, config: Config, values: Values, x: Tensor) -> tuple[Cond, Cond, Shift | None]:
-        """The condition of each image, what guidance leads away from (the same where there is nothing), and its shift."""
-        guidance = config.guidance or Guidance()
-        labelled = {config.classifier.params.field} if config.classifier and guidance.classifier_scale else set()
-        shift = leading(self, guidance.classifier_scale, values) if guidance.classifier_scale else None
-        given = {k: v for k, v in values.items() if k not in labelled or k in self.conditioners.fields}
-        cond = self.conditioners.encode(given, x)
-        if guidance.scale == 1 or not (given or guidance.negative):
-            return cond, cond, shift
-        negative = {field: [value] * len(x) for field, value in guidance.negative.items()}
-        return cond, self.conditioners.opposite(given, negative, x), shift
+        config, values = under(self.config, guidance), cond or {}
+        led = config.guidance or Guidance()
+        shift, values = leading(self, led.classifier_scale, values) if led.classifier_scale else (None, values)
+        return bind(self._trained(), reading, config, *self.conditioners.pair(values, led, x), shift)
 
     @property
     def estimates(self) -> bool:
@@ -449,17 +429,6 @@ class Pipeline:
 def needs_state(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
     """What is asked of samplers that have no `check` of their own."""
     return "the degradation's random state is not known" if state is None else None
-
-
-def grid(sampler: Sampler, degradation: AnyDegradation, start: float | Tensor) -> Tensor:
-    """A sampler's severities from one start, (N+1,), or from one for each image, (N+1, B)."""
-    if not isinstance(start, Tensor):
-        return sampler.severities(degradation, start)
-    rows = [sampler.severities(degradation, each) for each in start.tolist()]
-    if len({len(row) for row in rows}) > 1:
-        raise RethawError("the sampler takes another number of steps for each of these severities",
-                          "Restore images of different severities one by one.")  # fmt: skip
-    return torch.stack(rows, 1)
 
 
 def usable(device: str | torch.device) -> torch.device:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethaw.api import State
+from rethaw.api import RethawError, Sampler, State
 from rethaw.engine.degradation import AnyDegradation, Composition
 from rethaw.ops import inverse, schedule
 
@@ -83,3 +83,14 @@ def z_key(degradation: AnyDegradation | Walk) -> str:
 def along(degradation: AnyDegradation, severities: Tensor) -> AnyDegradation | Walk:
     """A degradation prepared for a walk (N+1, B), where there is something to prepare."""
     return Walk(degradation, severities) if hasattr(degradation, "coefficients") else degradation
+
+
+def grid(sampler: Sampler, degradation: AnyDegradation, start: float | Tensor) -> Tensor:
+    """A sampler's severities from one start, (N+1,), or from one for each image, (N+1, B)."""
+    if not isinstance(start, Tensor):
+        return sampler.severities(degradation, start)
+    rows = [sampler.severities(degradation, each) for each in start.tolist()]
+    if len({len(row) for row in rows}) > 1:
+        raise RethawError("the sampler takes another number of steps for each of these severities",
+                          "Restore images of different severities one by one.")  # fmt: skip
+    return torch.stack(rows, 1)
