@@ -19,7 +19,7 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.ops import dense_blur, expand, generators, poisson_quantile, separable, separable_blur
 from tests.helpers import photos, recipe
-from tests.worlds import FIRST_PARTY, degradation_id, images, made
+from tests.worlds import EVERY, degradation_id, images, made
 
 
 def levels(d: Any, x: Tensor, steps: int, state: Any = None) -> Tensor:
@@ -52,7 +52,7 @@ def test_a_dense_blur_is_padding_and_convolution(size: int) -> None:
     assert (dense_blur(kernel, size)[0] @ line - expected).abs().max() <= 1e-14
 
 
-@pytest.mark.parametrize("case", [c for c in FIRST_PARTY if hasattr(made(c), "svd")], ids=degradation_id)
+@pytest.mark.parametrize("case", [c for c in EVERY if hasattr(made(c), "svd")], ids=degradation_id)
 def test_singular_vectors_are_orthogonal_and_give_the_adjoint(case: Any) -> None:
     d, x, y, t = made(case), images(), images(seed=5), torch.tensor([0.15, 0.6, 1.0], dtype=torch.float64)
     state = d.draw(x, generators(1, 3))
@@ -65,7 +65,7 @@ def test_singular_vectors_are_orthogonal_and_give_the_adjoint(case: Any) -> None
 
 
 def test_what_has_an_svd() -> None:
-    have = {case[0] for case in FIRST_PARTY if hasattr(made(case), "svd")}
+    have = {case[0] for case in EVERY if hasattr(made(case), "svd")}
     assert have >= {"core.gaussian_noise", "core.fade", "core.mask", "core.cumulative_mask", "core.desaturate",
                     "kornia.gaussian_blur", "kornia.cumulative_blur", "kornia.downsample", "kornia.hue"}  # fmt: skip
 

@@ -36,12 +36,6 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("kornia.downsample", {"steps": 4}),
     ("kornia.motion_blur", {"length": 7}),
     ("kornia.defocus", {"radius_max": 2.5}),
-    ("kornia.hue", {}),
-    ("kornia.saturation", {}),
-    ("kornia.jpeg", {}),
-    ("kornia.unsharp", {}),
-    ("kornia.elastic", {}),
-    ("kornia.perspective", {}),
     ("kornia.pixelate", {"block_max": 5}),
     ("kornia.pixelate", {"levels": 4, "schedule": [[0, 0], [0.5, 0.2], [1, 1]]}),
 ]

@@ -10,20 +10,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import RethawError, Rng, State
+from rethaw.builtin.datasets.photos import TRAINING, photo
 from rethaw.builtin.degradations.noise import GaussianNoise
 from rethaw.builtin.degradations.params import Blend as Params
 from rethaw.ops import find_images, rand, read_image
 
 
 class Blend(GaussianNoise):
-    """D(x0, u, z) = α(u) x0 + σ(u) z as of Gaussian noise, but z is an image of a folder (2208.09392, section 5.3)."""
+    """D(x0, u, z) = α(u) x0 + σ(u) z as of Gaussian noise, but z is another image (2208.09392, section 5.3)."""
 
     gaussian = False
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         try:
-            self.files = find_images([params.path])
+            self.files = find_images([params.path]) if params.path else [photo(name) for name in TRAINING]
         except RethawError as error:
             raise RethawError(f"path: {error.message}", error.hint) from error
 

@@ -51,13 +51,13 @@ class PoissonNoise:
 class Blend:
     """Blends images into others, α x0 + σ z with z an image drawn from a folder, the state "z".
 
-    path: the folder; it is searched to any depth. Each image is scaled to cover the one it is blended into.
+    path: the folder; it is searched to any depth, and each image scaled to cover the one it is blended into. Without it, four photographs of scikit-image.
     process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
     alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
     levels: with it, α² of vp is the published discrete table of that length, exactly.
     """
 
-    path: Path
+    path: Path | None = None
     process: Literal["flow", "vp"] = "flow"
     alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
