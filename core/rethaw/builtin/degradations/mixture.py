@@ -36,20 +36,20 @@ class Mixture:
         return {"choice": choice, **drawn}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        return self.chosen([member.degrade(x0, u, own) for member, own in self.each(state)], state)
+        return self.chosen((member.degrade(x0, u, own) for member, own in self.each(state)), state)
 
     def _adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
-        return self.chosen([member.adjoint(y, u, own) for member, own in self.each(state)], state)
+        return self.chosen((member.adjoint(y, u, own) for member, own in self.each(state)), state)
 
     def each(self, state: State) -> Iterator[tuple[Any, State]]:
         """Each member with its own state."""
         for i, member in enumerate(self.members):
             yield member, {k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")}
 
-    def chosen(self, results: list[Tensor], state: State) -> Tensor:
+    def chosen(self, results: Iterator[Tensor], state: State) -> Tensor:
         """Each image's own result."""
         choice = state["choice"].view(-1, 1, 1, 1)
-        result = results[0]
-        for i, other in enumerate(results[1:], 1):
+        result = next(results)
+        for i, other in enumerate(results, 1):
             result = torch.where(choice == i, other, result)
         return result

@@ -160,7 +160,8 @@ class Mixture:
 SPECS: list[Spec] = [
     degradation("gaussian_noise", GaussianNoise, target=f"{AT}.noise:GaussianNoise", linear=True,
                 gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
-    degradation("poisson_noise", PoissonNoise, target=f"{AT}.photons:PoissonNoise", continuous=False, range=(0.0, 1.0),
+    degradation("poisson_noise", PoissonNoise, target=f"{AT}.photons:PoissonNoise", continuous=False,
+                differentiable=False, range=(0.0, 1.0),
                 summary="Photon noise: whole numbers of few photons."),
     degradation("blend", Blend, target=f"{AT}.blend:Blend", linear=True,
                 summary="Blends images into those of a folder."),
