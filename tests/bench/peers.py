@@ -48,6 +48,7 @@ def k_diffusion(name: str, x: Tensor, steps: int) -> Call:
         spec = importlib.util.find_spec("k_diffusion")
         assert spec and spec.submodule_search_locations
         package = types.ModuleType("k_diffusion")
+        package.__spec__ = spec
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["k_diffusion"] = package
     import k_diffusion.sampling as library
