@@ -11,10 +11,13 @@ import torch
 
 import rethaw
 from rethaw.api import Prediction, RethawError
+from rethaw.config import load_text
 from rethaw.config.model import Consistency, MeasurementHost, Observation
+from rethaw.config.schema import json_schema
 from rethaw.engine.consistency import consistent, default_weight
 from rethaw.engine.reference import between, slerp
 from rethaw.ops import expand, generators, randn
+from rethaw.registry import Registry
 from tests.gaussian import World
 from tests.helpers import photos, recipe
 from tests.worlds import images, liar
@@ -126,6 +129,16 @@ def test_consistency_is_refused_where_it_means_nothing(run: Any) -> None:
 def test_a_measurement_has_all_host_keys_of_both_sorts() -> None:
     names = {f.name for f in dataclasses.fields(MeasurementHost)}
     assert names == {"id", "span", "schedule", "levels", "bits", "noise"}
+    schema = json_schema(Registry())
+    assert schema["properties"]["measurement"]["$ref"] == "#/$defs/measurement"
+    (mask,) = (shape for shape in schema["$defs"]["measurement"]["anyOf"] if shape.get("title") == "core.mask")
+    assert names | {"use", "shape"} <= set(mask["properties"]) and mask["properties"]["noise"]["description"]
+    (plain,) = (shape for shape in schema["$defs"]["degradation"]["anyOf"] if shape.get("title") == "core.mask")
+    assert "noise" not in plain["properties"]
+    with pytest.raises(RethawError, match=r"measurement.noize"):
+        load_text("degradation: core.gaussian_noise\nmeasurement: {use: core.mask, noize: 1}")
+    with pytest.raises(RethawError, match=r"desaturate works on 3-channel images"):
+        load_text("degradation: core.gaussian_noise\nmeasurement: core.desaturate\nrestorer: {channels: 1}")
 
 
 @pytest.mark.parametrize("sampler", ["core.ddnm", "core.dps", "core.repaint"])

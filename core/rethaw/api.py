@@ -217,6 +217,7 @@ class Sampler(Protocol):
     `state` is None where an image comes already degraded and nobody knows its ξ: the sampler infers it, or does
     without. A sampler that cannot work with every degradation and state also has
     `check(degradation, state, observation) -> str | None`: what is missing, in words, asked before the first network call.
+    One that restores from an observation has `measures = True`; the host refuses it without one, and all others with one.
     """
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 
 import rethaw
 from rethaw.builtin.datasets.photos import HELD_OUT, photo
-from rethaw.engine import pictures
+from rethaw.engine import pictures, plot
 from rethaw.files import write_text
 from rethaw.images import read_image
 from rethaw.ops import generators
@@ -47,7 +47,8 @@ def trained(folder: Path, degradation: str, steps: int, size: int, extra: tuple[
                 f"train: {{steps: {steps}, batch_size: 4, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 200}}\n")  # fmt: skip
         write_text(folder.with_suffix(".yaml"), text)
         pipeline = rethaw.Pipeline.from_yaml(folder.with_suffix(".yaml"), extra)
-        pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file())
+        if not pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file()).finished:
+            raise SystemExit(f"stopped while training {folder}; the same command goes on")
         write_text(folder / "done", "")
     return rethaw.Pipeline.load(folder)
 
@@ -171,7 +172,7 @@ def main(to: str = "experiments", *parts: str) -> None:
         write_text(folder / "samplers.md", "\n".join([*lines, ""]))
     if "sharpness" in chosen:
         blur = profile(trained(folder / "blur-many", TASKS["blur"], LENGTHS["many"], 48), clean)
-        pictures.save(pictures.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
+        pictures.save(plot.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
                                       "sharpness, of the photograph = 1"), folder / "sharpness.png")  # fmt: skip
     if "consistency" in chosen:
         write_text(folder / "consistency.md", "\n".join([*consistencies(folder, clean), ""]))
