@@ -142,33 +142,22 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("classifier")
     for label in ("cat", "dog"):
         photos(root / "data" / label, 3)
-    recipe(root, root / "data", "{use: core.gaussian_noise}")
-    command("train", "small.yaml", "--out", "noise", cwd=root)
-    command("train", "small.yaml", "degradation={use: core.mask}", "--out", "mask", cwd=root)
+    path = recipe(root, root / "data", "{use: core.gaussian_noise}")
+    rethaw.Pipeline.from_yaml(path).train(root / "noise")
+    rethaw.Pipeline.from_yaml(path, ["degradation={use: core.mask}", "train.steps=1"]).train(root / "mask")
     return root
 
 
 def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Path) -> None:
     root = labelled
-    done = command("generate", "noise", "--cond", "label=cat", "--classifier-scale", "2", cwd=root, check=False)
-    assert done.returncode == 2 and "rethaw train-classifier" in done.stderr
+    with pytest.raises(RethawError, match="rethaw train-classifier RUN"):
+        rethaw.Pipeline.load(root / "noise").generate(
+            1, cond={"label": ["cat"]}, guidance=Guidance(classifier_scale=2.0)
+        )
     done = command("train-classifier", "noise", "classifier.width=8", "train.lr=0.002", "--steps", "12", cwd=root)
     assert "trained 12 steps, accuracy" in done.stdout
-    command(
-        "generate",
-        "noise",
-        "-n",
-        "2",
-        "--steps",
-        "2",
-        "--cond",
-        "label=cat",
-        "--classifier-scale",
-        "5",
-        "--out",
-        "cat",
-        cwd=root,
-    )
+    words = "generate noise -n 2 --steps 2 --cond label=cat --classifier-scale 5 --out cat"
+    command(*words.split(), cwd=root)
     made = rethaw.Pipeline.load(root / "noise")
     assert made.config.classifier and made.config.classifier.params.classes == ("cat", "dog")
     cat, dog, plain = (
@@ -180,13 +169,15 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
         made.generate(1, steps=2, cond={"label": ["fish"]}, guidance=Guidance(classifier_scale=5.0))
     with pytest.raises(RethawError, match="needs the label to lead to"):
         made.generate(1, steps=2, guidance=Guidance(classifier_scale=5.0))
-    command(
-        "train", "noise", "--resume", "train.steps=6", cwd=root
-    )  # the training goes on as if nothing had been added
+    again = rethaw.Pipeline.from_yaml(root / "noise" / "resolved.yaml", ["train.steps=6"])
+    again.train(root / "noise", resume=True)  # the training goes on as if nothing had been added
     assert rethaw.Pipeline.load(root / "noise").config.classifier
 
 
 def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gaussian(labelled: Path) -> None:
-    for line in ("train-classifier mask", "generate mask --cond label=cat --classifier-scale 1 --sampler direct"):
-        done = command(*line.split(), cwd=labelled, check=False)
-        assert done.returncode == 2 and "which core.mask is not" in done.stderr
+    done = command("train-classifier", "mask", cwd=labelled, check=False)
+    assert done.returncode == 2 and "which core.mask is not" in done.stderr
+    with pytest.raises(RethawError, match=r"which core\.mask is not"):
+        rethaw.Pipeline.load(labelled / "mask").generate(
+            1, cond={"label": ["cat"]}, guidance=Guidance(classifier_scale=1.0)
+        )
