@@ -161,7 +161,7 @@ SPECS: list[Spec] = [
     degradation("gaussian_noise", GaussianNoise, target=f"{AT}.noise:GaussianNoise", linear=True,
                 gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
     degradation("poisson_noise", PoissonNoise, target=f"{AT}.photons:PoissonNoise", continuous=False,
-                differentiable=False, range=(0.0, 1.0),
+                differentiable=False, memory=10.0, range=(0.0, 1.0),
                 summary="Photon noise: whole numbers of few photons."),
     degradation("blend", Blend, target=f"{AT}.blend:Blend", linear=True,
                 summary="Blends images into those of a folder."),
@@ -174,6 +174,6 @@ SPECS: list[Spec] = [
                 continuous=False, bounded=True, summary="The published masks of Cold Diffusion, exactly, level by level."),
     degradation("desaturate", Desaturate, target=f"{AT}.desaturate:Desaturate", linear=True, bounded=True,
                 channels=3, summary="Fades colours towards grey."),
-    degradation("mixture", Mixture, target=f"{AT}.mixture:Mixture",
+    degradation("mixture", Mixture, target=f"{AT}.mixture:Mixture", memory=5.0,
                 summary="One of several degradations, drawn for each image."),
 ]  # fmt: skip
