@@ -329,7 +329,8 @@ def degradation(
     range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts. bounded: images in [-1, 1]
     stay there. differentiable: its gradient with respect to the image is right. compilable: made of tensor operations
     alone, so that it never waits for the device and is one graph for torch.compile; False for one that wraps numpy.
-    memory: what a call takes at most, its result included, in input batches.
+    memory: what a call takes at most, its result included, in input batches; above 4, the host calls it with parts of
+    the batch.
     """
     traits = {"linear": linear, "continuous": continuous, "gaussian": gaussian, "t_min": t_min,
               "channels": channels, "range": range, "bounded": bounded, "differentiable": differentiable,

@@ -20,6 +20,7 @@ from rethaw.ops import Constant, generators, level
 from rethaw.registry import ComponentError, Registry
 
 PROMISES = ("bounded", "differentiable", "compilable")
+MEMORY = 4.0  # that a call may take, its result included, in input batches
 OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
 RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 
@@ -69,7 +70,8 @@ class Hosted:
         self.continuous = bool(getattr(operator, "continuous", traits["continuous"])) and host.levels is None
         self.t_min = float(getattr(operator, "t_min", traits["t_min"]))
         self.channels: int | None = getattr(operator, "channels", traits["channels"])
-        self.memory = float(getattr(operator, "memory", traits["memory"]))
+        memory = float(getattr(operator, "memory", traits["memory"]))
+        self.parts = 1 if memory <= MEMORY else math.ceil(memory / (MEMORY - 1))  # the result is one batch more
         for trait in PROMISES:
             setattr(self, trait, bool(getattr(operator, trait, traits[trait])))
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
@@ -88,8 +90,16 @@ class Hosted:
         return self.operator.draw(like, generator)  # type: ignore[no-any-return]
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
-        """D(x0, t, ξ)."""
+        """D(x0, t, ξ); in parts of the batch where the component needs more memory than is granted."""
         self.check_channels(x0)
+        parts = min(self.parts, x0.shape[0])
+        if parts <= 1:
+            return self.at_once(x0, t, state)
+        split = zip(x0.chunk(parts), t.chunk(parts), *(v.chunk(parts) for v in state.values()), strict=True)
+        return torch.cat([self.at_once(x, u, dict(zip(state, own, strict=True))) for x, u, *own in split])
+
+    def at_once(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
+        """D(x0, t, ξ) in one call of the component, whose answer is checked."""
         x = self.operator.degrade(self.enter(x0), self.u(t), state)
         if not isinstance(x, Tensor) or x.shape != x0.shape or x.dtype != x0.dtype:
             raise ComponentError(f"{self.name} does not keep its contract: degrade gave {told(x)} for {told(x0)}")
@@ -147,7 +157,6 @@ class Composition:
         self.t_min = max(m.t_min for m in members)
         self.levels = max((m.levels for m in members if m.levels), default=None)
         self.channels = next((m.channels for m in members if m.channels), None)
-        self.memory = 1 + max(m.memory for m in members)
         for trait in PROMISES:
             setattr(self, trait, all(getattr(m, trait) for m in members))
         first, last = members[0], members[-1]
