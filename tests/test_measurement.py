@@ -216,8 +216,6 @@ def test_an_image_depends_on_its_own_generator_alone(name: str) -> None:
     x0 = images()
     observation, x = observed(x0, "core.mask", shape="box"), randn(x0, generators(0, 3))
     options: dict[str, Any] = {"steps": 4}
-    if name == "core.ddrm":
-        pytest.skip("core.mask has no svd yet")
     many = sampled(name, liar, x, observation, generators(1, 3), **options)[-1].x
     for i in range(3):
         y, measured, t, state, _ = observation
