@@ -229,9 +229,8 @@ class Pipeline:
         rng = generator or generators(self.config.seed, len(y))
         if self.measurement is None:
             return self.trajectory(y, severity, state=state, generator=rng, **options)
-        severity, y = 1.0 if severity is None else severity, y.to(self.device)
-        check_severity(severity)
-        observation = self.measurement.observation(y, severity, state)
+        y = y.to(self.device)
+        observation = self.measurement.observation(y, 1.0 if severity is None else severity, state)
         x, _ = self.first(y, rng)
         return self.trajectory(x, generator=rng, observation=observation, **options)
 
