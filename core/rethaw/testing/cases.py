@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 COUNT = 3
-SIZES = ((3, 40, 33, "float64"), (1, 33, 48, "float64"), (3, 32, 32, "float32"), (1, 24, 20, "float32"))
+SIZES = ((3, 40, 33, "float64"), (1, 33, 48, "float64"), (3, 32, 32, "float32"), (1, 36, 32, "float32"))
 
 
 @dataclass(frozen=True)

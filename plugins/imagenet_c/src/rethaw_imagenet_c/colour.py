@@ -21,8 +21,9 @@ class Brightness(Corruption):
         (c,) = constants(BRIGHTNESS, self.level(u, x0))
         c = c.to(x0.dtype)
         value = x0.amax(1, keepdim=True)
-        black = (value <= TINY).to(x0.dtype)
-        scale = torch.minimum(value + c, value.clamp_min(1)) / value.clamp_min(TINY)
+        tiny = max(TINY, 4 * torch.finfo(x0.dtype).tiny)  # whose inverse is finite, in float16 too
+        black = (value <= tiny).to(x0.dtype)
+        scale = torch.minimum(value + c, value.clamp_min(1)) / value.clamp_min(tiny)
         return torch.addcmul(x0 * (scale + (1 - scale) * black), black, c)
 
 
