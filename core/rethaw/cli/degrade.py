@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FRAMES = 30
-SHEET_SIDE = 80
+SHEET_SIDE = 64
 SHORT = 12
 """Rows of a sheet from which on it is folded in two."""
 
