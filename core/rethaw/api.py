@@ -286,11 +286,15 @@ class Prior(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a backbone is built for: channels in and out, and the size of each condition that it will be given."""
+    """What a backbone is built for: channels in and out, and the size of each condition that it will be given.
+
+    initial: false where trained weights of a run follow, so that pretrained ones to start from need not be had.
+    """
 
     in_channels: int
     out_channels: int
     cond: Mapping[str, int] = field(default_factory=dict)
+    initial: bool = True
 
 
 @dataclass(frozen=True)
@@ -338,9 +342,15 @@ def degradation(
     return Spec("degradation", name, params, target, summary, traits)
 
 
-def backbone(name: str, params: type, *, target: str, summary: str, accepts: tuple[str, ...] = ()) -> Spec:
-    """Declares a backbone, built as `target(params, context)`; accepts: the condition keys it understands."""
-    return Spec("backbone", name, params, target, summary, {"accepts": accepts})
+def backbone(
+    name: str, params: type, *, target: str, summary: str, accepts: tuple[str, ...] = (), variants: str = ""
+) -> Spec:
+    """Declares a backbone, built as `target(params, context)`.
+
+    accepts: the condition keys it understands. variants: "module:function" that is imported on demand and gives the
+    names of the networks it can be, each with its parameters (`Mapping[str, Mapping[str, Any]]`), for `rethaw backbones`.
+    """
+    return Spec("backbone", name, params, target, summary, {"accepts": accepts, "variants": variants})
 
 
 def conditioner(name: str, params: type, *, target: str, summary: str) -> Spec:

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from rethaw.api import Degradation, RethawError, Rng
 from rethaw.correlation import border, correlate, fast, fast_sides, pad, unpad
@@ -34,11 +35,11 @@ from rethaw.sde import FlowSolver, Rates, adaptive_solver, rates
 
 __all__ = [
     "Constant", "FlowSolver", "Rates",
-    "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur",
+    "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur", "detail",
     "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "from_pil", "gains", "generators", "inverse",
     "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
     "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
-    "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "unpad",
+    "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "sinusoids", "unpad",
 ]  # fmt: skip
 
 
@@ -68,6 +69,30 @@ def check_severity(t: Tensor | float) -> None:
         t = next(float(v) for v in t.flatten() if not 0 <= v <= 1)
     if not 0 <= t <= 1:
         raise RethawError(f"severity {t:g} is outside [0, 1]", "0 is the clean image, 1 the full degradation.")
+
+
+def sinusoids(t: Tensor, features: int = 64) -> Tensor:
+    """Severities (B,) as sines and cosines of 2 to 200 radians over [0, 1] (1706.03762, section 3.5): (B, features)."""
+    octaves = torch.linspace(math.log(2.0), math.log(200.0), features // 2, device=t.device, dtype=t.dtype)
+    angles = t[:, None] * octaves.exp()
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+BAND_WINDOW = 5  # px, of the mean that a band is the difference from
+BAND_GAIN = 4.0
+
+
+def detail(x: Tensor, bands: int) -> list[Tensor]:
+    """x (B, C, H, W), then ever finer bands of it, each the one before less its local mean, amplified.
+
+    A strong blur leaves the fine detail in the picture, but hundreds of times fainter than the rest, and a network finds
+    it slowly. The bands hold nothing that is not in x; they make it visible to the first gradient steps.
+    """
+    seen, margin = [x], BAND_WINDOW // 2
+    for _ in range(bands):
+        mean = F.avg_pool2d(seen[-1], BAND_WINDOW, stride=1, padding=margin, count_include_pad=False)
+        seen.append(BAND_GAIN * (seen[-1] - mean))
+    return seen
 
 
 def severity_rows(severities: Tensor, x: Tensor) -> Tensor:

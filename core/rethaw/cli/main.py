@@ -12,6 +12,7 @@ from rich.markup import escape
 from rethaw import __version__
 from rethaw.api import RethawError
 from rethaw.cli import (
+    backbones,
     calibrate,
     degrade,
     demo,
@@ -49,6 +50,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
 app.command("validate")(validate.validate)
 app.command("recipes")(recipes.recipes)
+app.command("backbones")(backbones.backbones)
 app.add_typer(plugins.app, name="plugins")
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)

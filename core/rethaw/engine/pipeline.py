@@ -78,7 +78,7 @@ class Pipeline:
         tensors = load_tensors(folder / MODEL)
         pipeline.fitted = {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
         weights = {k.removeprefix("restorer."): v for k, v in tensors.items() if k.startswith("restorer.")}
-        pipeline.restorer = pipeline.new_restorer()
+        pipeline.restorer = pipeline.new_restorer(initial=False)
         try:
             pipeline.restorer.load_state_dict(weights)
         except RuntimeError as error:
@@ -140,9 +140,11 @@ class Pipeline:
         self.conditioners = Conditioners(self.config, self.registry)
         return data
 
-    def new_restorer(self) -> Restorer:
-        """An untrained restorer."""
-        return build_restorer(self.config, self.registry, self.conditioners, self.parameterization.out_channels)
+    def new_restorer(self, initial: bool = True) -> Restorer:
+        """An untrained restorer. initial: False where weights of a run follow."""
+        return build_restorer(
+            self.config, self.registry, self.conditioners, self.parameterization.out_channels, initial
+        )
 
     def save_weights(self, folder: Path, restorer: Restorer) -> None:
         """Writes model.safetensors: a restorer's weights and the fitted prior."""

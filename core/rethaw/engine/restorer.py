@@ -27,9 +27,11 @@ class Restorer(nn.Module):
         return out
 
 
-def build_restorer(config: Config, registry: Registry, conditioners: Conditioners, out_channels: int) -> Restorer:
+def build_restorer(
+    config: Config, registry: Registry, conditioners: Conditioners, out_channels: int, initial: bool = True
+) -> Restorer:
     """The restorer of a pipeline, freshly initialised from its seed, leaving the global random state alone."""
-    context = Context(config.restorer.channels, out_channels, conditioners.widths)
+    context = Context(config.restorer.channels, out_channels, conditioners.widths, initial)
     accepts = registry.find("backbone", config.backbone.use)[1].traits["accepts"]
     refused = sorted(set(context.cond) - set(accepts))
     if refused:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rethaw.builtin.backbones.unet import ResBlock, RMSNorm2d, SeverityEmbedding
+from rethaw.builtin.backbones.blocks import ResBlock, RMSNorm2d, SeverityEmbedding
 from rethaw.builtin.conditioners.label import with_classes
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ConvNet(nn.Module):
         self.severity = SeverityEmbedding(embedding)
         self.stem = nn.Conv2d(context.in_channels, widths[0], 3, padding=1)
         self.stages = nn.ModuleList(
-            nn.ModuleList(ResBlock(width, embedding, 0.0) for _ in range(params.blocks)) for width in widths
+            nn.ModuleList(ResBlock(width, width, embedding, "rms") for _ in range(params.blocks)) for width in widths
         )
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in pairwise(widths))
         self.norm = RMSNorm2d(widths[-1])

@@ -1,0 +1,132 @@
+"""timm's encoders by name: built with suggestions for a misspelt one, and never downloading unless asked."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import is_model, model_entrypoint, split_model_name_tag
+from torch import Tensor, nn
+
+from rethaw.api import RethawError
+
+ANY_SIZE = {"strict_img_size": False, "dynamic_img_size": True}
+"""What timm's transformers call it when they take images of any size."""
+
+WINDOWS = (1, 2, 4, 7, 8, 12)
+"""Sides of attention windows that an encoder's coarsest features may have to divide into."""
+
+
+def variants() -> Mapping[str, Mapping[str, Any]]:
+    """The names of timm's models, each as the parameters of `timm.unet`; some have no features."""
+    return {name: {"encoder": name} for name in timm.list_models()}
+
+
+def known(name: str) -> str:
+    """The name of a timm model. Raises RethawError with close spellings for any other."""
+    if is_model(name):
+        return name
+    bare = split_model_name_tag(name)[0]
+    close = difflib.get_close_matches(bare, timm.list_models(), 3, 0.7)
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"rethaw backbones '{bare[:4]}*' lists names."
+    raise RethawError(f"timm has no model {name!r}", hint)
+
+
+def create(name: str, pretrained: bool, weights: Path | None, **options: Any) -> nn.Module:
+    """A timm model, with the weights that it is told to have. Raises RethawError where they cannot be had."""
+    known(name)
+    if weights and not weights.is_file():
+        raise RethawError(f"weights: {weights} is not a file")
+    overlay = {"file": str(weights)} if weights else None
+    try:
+        model: nn.Module = timm.create_model(
+            name, pretrained=pretrained or bool(weights), pretrained_cfg_overlay=overlay, **options
+        )
+    except Exception as error:
+        if not (pretrained or weights) or isinstance(error, AttributeError):
+            raise
+        raise without_weights(name, weights, error) from error
+    return model
+
+
+def without_weights(name: str, weights: Path | None, error: Exception) -> RethawError:
+    """Which file is wanted, and where to name it."""
+    told = str(error).splitlines()[0] if str(error) else ""
+    if weights:
+        return RethawError(f"{weights} does not hold weights of {name}: {type(error).__name__}: {told}")
+    cfg = timm.get_pretrained_cfg(name)
+    source = cfg.hf_hub_id if cfg and cfg.hf_hub_id else ""
+    wanted = f"model.safetensors of {source}{f'{cfg.architecture}.{cfg.tag}' if source.endswith('/') else ''}" if cfg and source else "its weights"  # fmt: skip
+    return RethawError(f"the pretrained weights of {name} cannot be had: {type(error).__name__}: {told}",
+                       f"Fetch {wanted} on a machine that is online, and name the file here: weights: PATH/model.safetensors.")  # fmt: skip
+
+
+def any_size(name: str) -> dict[str, Any]:
+    """The options with which the model takes images of any size, as far as its classes have such options."""
+    module = sys.modules[model_entrypoint(split_model_name_tag(name)[0]).__module__]
+    classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
+    taken = {option for c in classes if issubclass(c, nn.Module) for option in inspect.signature(c).parameters}
+    return {option: value for option, value in ANY_SIZE.items() if option in taken}
+
+
+class Encoder(nn.Module):
+    """The feature maps of a timm model: (B, Cin, H, W) → those of `channels`, finest first, at the `strides`.
+
+    Raises RethawError for a model without features, or without any down to the stride.
+    """
+
+    def __init__(self, name: str, channels: int, stride: int, pretrained: bool, weights: Path | None) -> None:
+        super().__init__()
+        known(name)
+        options = {"features_only": True, "in_chans": channels, **any_size(name)}
+        try:
+            probed: Any = timm.create_model(name, **options)
+        except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+            raise RethawError(f"the encoder {name} offers no features", self.offer()) from error
+        at = finest(probed.feature_info.reduction(), stride)
+        if not at:
+            raise RethawError(f"the encoder {name} has no features at stride {stride} or finer",
+                              f"It has them at stride {', '.join(map(str, dict.fromkeys(probed.feature_info.reduction())))}.")  # fmt: skip
+        self.model = create(name, pretrained, weights, out_indices=at, **options)
+        info: Any = self.model.feature_info
+        self.channels, self.strides = list(info.channels()), list(info.reduction())
+        self.last = str(getattr(self.model, "output_fmt", "NCHW")) in ("NHWC", "Format.NHWC")
+        self.multiple = self.divides(name, channels)
+
+    @staticmethod
+    def offer() -> str:
+        return "Some that do: convnext_atto, resnet18, efficientnet_b0, mobilenetv3_small_100, swin_tiny_patch4_window7_224."
+
+    def divides(self, name: str, channels: int) -> int:
+        """The side that images must be a multiple of: the coarsest stride, or more where windows have to fit."""
+        training, last = self.training, ""
+        self.eval()
+        for window in WINDOWS:
+            side = int(self.strides[-1]) * window
+            try:
+                with torch.no_grad():
+                    maps = self(torch.zeros(1, channels, side, 2 * side, device=next(self.parameters()).device))
+            except (RuntimeError, AssertionError, ValueError) as error:
+                last = str(error).splitlines()[0]
+                continue
+            if all(f.shape[-1] * s == 2 * side for f, s in zip(maps, self.strides, strict=True)):
+                self.train(training)
+                return side
+        raise RethawError(
+            f"the encoder {name} takes images of one size only{f': {last}' if last else ''}", self.offer()
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.model(x)
+        return [f.permute(0, 3, 1, 2) if self.last else f for f in maps]
+
+
+def finest(strides: list[int], most: int) -> list[int]:
+    """The index of one map for each stride up to `most`: the last of those that have it."""
+    return sorted({stride: i for i, stride in enumerate(strides) if stride <= most}.values())
