@@ -12,6 +12,7 @@ from typing import Any
 import timm
 import torch
 from timm.models import is_model, model_entrypoint, split_model_name_tag
+from timm.models._features import FeatureDictNet, FeatureGetterNet
 from torch import Tensor, nn
 
 from rethaw.api import RethawError
@@ -85,10 +86,9 @@ class Encoder(nn.Module):
         super().__init__()
         known(name)
         options = {"features_only": True, "in_chans": channels, **any_size(name)}
-        try:
-            probed: Any = timm.create_model(name, **options)
-        except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
-            raise RethawError(f"the encoder {name} offers no features", self.offer()) from error
+        probed = self.probe(name, options)
+        if not isinstance(probed, FeatureDictNet | FeatureGetterNet):  # a class that computes the stages left out, too
+            options["feature_cls"] = "getter"
         at = finest(probed.feature_info.reduction(), stride)
         if not at:
             raise RethawError(f"the encoder {name} has no features at stride {stride} or finer",
@@ -98,6 +98,13 @@ class Encoder(nn.Module):
         self.channels, self.strides = list(info.channels()), list(info.reduction())
         self.last = str(getattr(self.model, "output_fmt", "NCHW")) in ("NHWC", "Format.NHWC")
         self.multiple = self.divides(name, channels)
+
+    def probe(self, name: str, options: Mapping[str, Any]) -> Any:
+        """The whole encoder, for what its features are."""
+        try:
+            return timm.create_model(name, **options)
+        except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+            raise RethawError(f"the encoder {name} offers no features", self.offer()) from error
 
     @staticmethod
     def offer() -> str:

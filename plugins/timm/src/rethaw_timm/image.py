@@ -23,13 +23,11 @@ class Image:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.model: Any = (
-            create(params.model, params.pretrained, params.weights, num_classes=0).eval().requires_grad_(False)
-        )
-        cfg = self.model.pretrained_cfg
+        model: Any = create(params.model, params.pretrained, params.weights, num_classes=0)
+        cfg, self.model = model.pretrained_cfg, model.eval().requires_grad_(False)
         self.size = tuple(cfg["input_size"][-2:])
         self.mean, self.std = (torch.tensor(cfg[key]).view(-1, 1, 1) for key in ("mean", "std"))
-        self.widths = {"vector": int(self.model.num_features)}
+        self.widths = {"vector": int(model.num_features)}
 
     @torch.no_grad()
     def encode(self, values: Sequence[Any], device: torch.device, generator: Rng | None) -> Cond:

@@ -1,0 +1,164 @@
+"""Backbones at equal training time: `python -m tests.bench.backbones --data DIR --minutes 10`.
+
+DIR has the folders `train` and `val` of CIFAR-10. The task is the published deblurring (50 levels, special_6). Each
+contestant trains by rethaw's own engine for so many minutes on two threads; its error on `val` is measured on the way,
+and that time does not count. Everything found is kept in OUT/results.json, a contestant that is there already is not
+trained again, and an interrupted one is taken up from its checkpoint. `--only NAME` trains one, `--plot` none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+import rethaw
+from rethaw.config import load_config
+from rethaw.engine.evaluate import evaluate
+from rethaw.engine.progress import Progress
+from rethaw.files import write_text
+from rethaw.ops import find_images
+from rethaw.registry import Registry
+from tests.bench.convnext import ConvNeXtUNet
+
+TASK = """
+version: 1
+degradation: {use: kornia.cumulative_blur, routine: special_6}
+restorer: {prediction: residual}
+sampler: {use: core.cold, steps: 50}
+train: {batch_size: 32, lr: 2.0e-3, weight_decay: 0.01, severities: heavy, warmup: 50}
+"""
+PUBLISHED = "convnext-unet"
+CONTESTANTS: dict[str, Sequence[str]] = {
+    "core.unet": [],
+    "timm.unet convnext_atto": ["backbone={use: timm.unet, encoder: convnext_atto, width: 16}"],
+    "timm.unet mobilenetv3": ["backbone={use: timm.unet, encoder: mobilenetv3_small_050, width: 16}"],
+    "timm.unet resnet10t": ["backbone={use: timm.unet, encoder: resnet10t, width: 16}"],
+    PUBLISHED: ["train.lr=2e-4"],
+}
+MARKS = 10  # measurements on the way
+TRIAL = 12  # steps that the speed is measured on
+
+
+def pipeline(name: str, data: Path, out: Path, steps: int) -> rethaw.Pipeline:
+    """The pipeline of a contestant, untrained."""
+    (out / "task.yaml").write_text(TASK)
+    settings = [f"data={{use: core.folder, path: {data / 'train'}, size: 32}}", f"train.steps={steps}",
+                f"train.checkpoint_every={max(1, steps // MARKS)}", *CONTESTANTS[name]]  # fmt: skip
+    return rethaw.Pipeline(*load_config(str(out / "task.yaml"), settings), device="cpu")
+
+
+class Measured:
+    """Watches a training, and measures what it has saved each time that it has saved something."""
+
+    def __init__(self, name: str, data: Path, folder: Path, every: int, rows: list[dict[str, Any]]) -> None:
+        self.name, self.data, self.folder, self.every, self.rows = name, data, folder, every, rows
+        self.began, self.away = time.monotonic(), 0.0
+
+    def minutes(self) -> float:
+        """Of training since this began."""
+        return (time.monotonic() - self.began - self.away) / 60
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.step % self.every == 1 and progress.step > 1:
+            self.measure(progress.step - 1)
+
+    def measure(self, step: int, samplers: Sequence[str] = ("core.direct",)) -> None:
+        """Adds a row."""
+        minutes, before = self.minutes(), time.monotonic()
+        found = evaluate(rethaw.Pipeline.load(self.folder, device="cpu"), find_images([self.data / "val"]), samplers)
+        self.rows.append({"minutes": round(minutes, 2), "step": step, **found.rows})
+        self.away += time.monotonic() - before
+        print(f"{self.name}: {minutes:.1f} min, step {step}, RMSE {found.rows['core.direct']['rmse']:.4f}", flush=True)
+
+
+def contest(name: str, data: Path, out: Path, minutes: float) -> dict[str, Any]:
+    """Trains a contestant for that long, from where it was left, and says what was found."""
+    folder, kept = out / name.replace(" ", "-"), out / f"{name.replace(' ', '-')}.json"
+    with published(name):
+        state = json.loads(kept.read_text()) if kept.is_file() else None
+        if state is None:
+            state = {"steps": affordable(name, data, out, minutes), "rows": []}
+            write_text(kept, json.dumps(state))
+        made = pipeline(name, data, out, state["steps"])
+        watch = Measured(name, data, folder, made.config.train.checkpoint_every, state["rows"])
+        watch.away = -60 * (state["rows"][-1]["minutes"] if state["rows"] else 0.0)
+        resume = (folder / "checkpoint.pt").is_file()
+        outcome = made.train(folder, resume=resume, watch=watch)
+        weights = sum(p.numel() for p in made._trained().parameters())
+        if not outcome.finished:
+            write_text(kept, json.dumps(state))
+            raise SystemExit(f"{name} was interrupted; the same command goes on")
+        watch.measure(outcome.step, ("core.direct", "core.cold"))
+    return {"weights": weights, "steps": state["steps"], "rows": state["rows"]}
+
+
+def affordable(name: str, data: Path, out: Path, minutes: float) -> int:
+    """How many steps fit, from the speed of a few."""
+    made, times = pipeline(name, data, out, TRIAL), []
+    made.train(out / "trial", watch=lambda p: times.append(time.monotonic()))
+    return max(MARKS, int(minutes * 60 / ((times[-1] - times[2]) / (len(times) - 3))))
+
+
+def published(name: str) -> Any:
+    """Within it, the network of published size stands where core.unet would; nothing else differs."""
+    build = Registry.build
+
+    def instead(registry: Registry, kind: str, use: str, params: Any, *args: Any) -> Any:
+        return ConvNeXtUNet() if kind == "backbone" else build(registry, kind, use, params, *args)
+
+    return mock.patch.object(Registry, "build", instead if name == PUBLISHED else build)
+
+
+def table(results: Mapping[str, Any]) -> list[str]:
+    """Markdown: the last row of each contestant."""
+    lines = ["| network | weights, M | minutes | images | RMSE direct | SSIM direct | RMSE cold | SSIM cold |", "|---|" + "---:|" * 7]  # fmt: skip
+    for name, found in results.items():
+        last = found["rows"][-1]
+        cells = [f"{last[s][m]:.4f}" for s in ("core.direct", "core.cold") for m in ("rmse", "ssim")]
+        lines.append(f"| {name} | {found['weights'] / 1e6:.2f} | {last['minutes']:.1f} | {32 * found['steps']:,} | {' | '.join(cells)} |")  # fmt: skip
+    return lines
+
+
+def plot(results: Mapping[str, Any], path: Path) -> None:
+    """RMSE against minutes of training, a line a contestant."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, found in results.items():
+        rows = found["rows"]
+        axes.plot([r["minutes"] for r in rows], [r["core.direct"]["rmse"] for r in rows], marker=".", label=name)
+    axes.set(xlabel="minutes of training on two CPU cores", ylabel="RMSE, direct", yscale="log")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--out", type=Path, default=Path("bench-backbones"))
+    parser.add_argument("--only", choices=CONTESTANTS, action="append")
+    parser.add_argument("--plot", action="store_true", help="only the table and the plot of what is there")
+    given = parser.parse_args()
+    torch.set_num_threads(2)
+    given.out.mkdir(parents=True, exist_ok=True)
+    kept = given.out / "results.json"
+    results: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    for name in () if given.plot else given.only or CONTESTANTS:
+        if name not in results:
+            results[name] = contest(name, given.data, given.out, given.minutes)
+            write_text(kept, json.dumps(results, indent=1) + "\n")
+    print("\n".join(table(results)))
+    plot(results, given.out / "backbones.png")
+
+
+if __name__ == "__main__":
+    main()
