@@ -14,7 +14,7 @@ from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Guidance
 from rethaw.engine.classifier import Classifier, gradient
-from rethaw.engine.pipeline import last
+from rethaw.engine.sampling import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
 from tests.worlds import images

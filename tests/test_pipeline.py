@@ -213,7 +213,7 @@ def test_a_diverging_loss_is_told(tmp_path: Path) -> None:
 
 
 def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
-    from rethaw.engine import pipeline as module
+    from rethaw.engine import sampling as module
 
     clean = images(2, height=16, width=16)
     pipeline = rethaw.Pipeline.load(trained(BLUR))

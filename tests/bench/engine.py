@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import rethaw
 from rethaw.config import load_text
 from rethaw.engine.parameterization import LEAST_ALPHA
-from rethaw.engine.pipeline import last
 from rethaw.engine.restorer import Restorer
+from rethaw.engine.sampling import last
 from tests.bench.timing import medians
 
 STEPS = 50

@@ -22,6 +22,7 @@ from rethaw.ops import mix_seed, needs_coefficients, per_image, rand, seeded
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.sampling import Sampling
 
 FAINT = 0.01  # least α that a gradient is divided by: at α = 0 nothing of x0 is left to see
 
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
         return torch.tensor([self.classes.index(str(label)) for label in labels], device=device)
 
 
-def build_classifier(pipeline: Pipeline) -> Classifier:
+def build_classifier(pipeline: Sampling) -> Classifier:
     """The classifier of a pipeline, freshly initialised. Raises RethawError where the degradation is not Gaussian noise."""
     degradation, item = pipeline.degradation, pipeline.config.classifier
     lacking = needs_coefficients(degradation, gaussian=True)
@@ -65,7 +66,7 @@ def build_classifier(pipeline: Pipeline) -> Classifier:
     return Classifier(network, degradation, item.params).to(pipeline.device)
 
 
-def load_classifier(pipeline: Pipeline) -> Classifier:
+def load_classifier(pipeline: Sampling) -> Classifier:
     """The trained classifier in the folder of a run."""
     classifier = build_classifier(pipeline)
     path = (pipeline.folder or Path()) / CLASSIFIER
@@ -79,7 +80,7 @@ def load_classifier(pipeline: Pipeline) -> Classifier:
     return classifier.eval()
 
 
-def leading(pipeline: Pipeline, scale: float, values: Values) -> tuple[Shift, Values]:
+def leading(pipeline: Sampling, scale: float, values: Values) -> tuple[Shift, Values]:
     """Classifier guidance to the labels among the values: x̂0 + scale·(σ²/α)·∇ log p(label | x_t); and the other values.
 
     Eq. 14 of the paper, ε̂ - σ ∇ log p, read as a clean image x̂0 = (x_t - σ ε̂)/α.
@@ -115,7 +116,7 @@ def train_classifier(
 
     Gives the loss and the accuracy of the last tenth of the steps. watch: called with each step and its loss.
     """
-    from rethaw.engine.pipeline import complete
+    from rethaw.engine.components import complete
 
     if pipeline.config.classifier is None or pipeline.folder is None:
         raise RethawError(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError
-from rethaw.engine.pipeline import Pipeline, last
+from rethaw.engine.pipeline import Pipeline
+from rethaw.engine.sampling import last
 from rethaw.ops import generators
 
 PIXELS = 16 * 256 * 256  # that are restored at once
