@@ -50,16 +50,17 @@ def pipeline(name: str, data: Path, out: Path, steps: int) -> rethaw.Pipeline:
     """The pipeline of a contestant, untrained."""
     (out / "task.yaml").write_text(TASK)
     settings = [f"data={{use: core.folder, path: {data / 'train'}, size: 32}}", f"train.steps={steps}",
-                f"train.checkpoint_every={max(1, steps // MARKS)}", *CONTESTANTS[name]]  # fmt: skip
+                f"train.checkpoint_every={max(2, steps // MARKS)}", *CONTESTANTS[name]]  # fmt: skip
     return rethaw.Pipeline(*load_config(str(out / "task.yaml"), settings), device="cpu")
 
 
 class Measured:
     """Watches a training, and measures what it has saved each time that it has saved something."""
 
-    def __init__(self, name: str, data: Path, folder: Path, every: int, rows: list[dict[str, Any]]) -> None:
-        self.name, self.data, self.folder, self.every, self.rows = name, data, folder, every, rows
-        self.began, self.away = time.monotonic(), 0.0
+    def __init__(self, name: str, data: Path, folder: Path, every: int, state: dict[str, Any], kept: Path) -> None:
+        self.name, self.data, self.folder, self.every, self.state, self.kept = name, data, folder, every, state, kept
+        before = state["rows"][-1]["minutes"] if state["rows"] else 0.0
+        self.began, self.away = time.monotonic(), -60 * before
 
     def minutes(self) -> float:
         """Of training since this began."""
@@ -73,7 +74,8 @@ class Measured:
         """Adds a row."""
         minutes, before = self.minutes(), time.monotonic()
         found = evaluate(rethaw.Pipeline.load(self.folder, device="cpu"), find_images([self.data / "val"]), samplers)
-        self.rows.append({"minutes": round(minutes, 2), "step": step, **found.rows})
+        self.state["rows"].append({"minutes": round(minutes, 2), "step": step, **found.rows})
+        write_text(self.kept, json.dumps(self.state))
         self.away += time.monotonic() - before
         print(f"{self.name}: {minutes:.1f} min, step {step}, RMSE {found.rows['core.direct']['rmse']:.4f}", flush=True)
 
@@ -87,13 +89,11 @@ def contest(name: str, data: Path, out: Path, minutes: float) -> dict[str, Any]:
             state = {"steps": affordable(name, data, out, minutes), "rows": []}
             write_text(kept, json.dumps(state))
         made = pipeline(name, data, out, state["steps"])
-        watch = Measured(name, data, folder, made.config.train.checkpoint_every, state["rows"])
-        watch.away = -60 * (state["rows"][-1]["minutes"] if state["rows"] else 0.0)
+        watch = Measured(name, data, folder, made.config.train.checkpoint_every, state, kept)
         resume = (folder / "checkpoint.pt").is_file()
         outcome = made.train(folder, resume=resume, watch=watch)
         weights = sum(p.numel() for p in made._trained().parameters())
         if not outcome.finished:
-            write_text(kept, json.dumps(state))
             raise SystemExit(f"{name} was interrupted; the same command goes on")
         watch.measure(outcome.step, ("core.direct", "core.cold"))
     return {"weights": weights, "steps": state["steps"], "rows": state["rows"]}
