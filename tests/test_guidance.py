@@ -13,7 +13,7 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Guidance
-from rethaw.engine.classifier import Classifier, gradient
+from rethaw.engine.classifier import Classifier, gradient, train_classifier
 from rethaw.engine.sampling import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
@@ -181,3 +181,16 @@ def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gau
         rethaw.Pipeline.load(labelled / "mask").generate(
             1, cond={"label": ["cat"]}, guidance=Guidance(classifier_scale=1.0)
         )
+
+
+def test_any_timm_classifier_can_lead(labelled: Path) -> None:
+    run = labelled / "timm"
+    rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
+    network = "classifier={use: timm.classifier, model: mobilenetv3_small_050}"
+    found = train_classifier(rethaw.Pipeline.load(run, [network]), 2)
+    assert found["loss"] > 0
+    cat, dog = (rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
+                for name in ("cat", "dog"))  # fmt: skip
+    assert not torch.equal(cat, dog)
+    with pytest.raises(RethawError, match="Did you mean resnet18"):
+        train_classifier(rethaw.Pipeline.load(run, ["classifier={use: timm.classifier, model: resnet18b}"]), 2)

@@ -10,13 +10,15 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from rethaw.api import Degradation, RethawError, Rng
+from rethaw.api import Dataset, Degradation, RethawError, Rng
 from rethaw.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.images import find_images, from_pil, read_image
 from rethaw.inverse import gains, linear_part, pseudo_inverse
@@ -40,6 +42,7 @@ __all__ = [
     "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
     "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
     "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "sinusoids", "unpad",
+    "with_classes",
 ]  # fmt: skip
 
 
@@ -263,3 +266,27 @@ def _quantile_by_expansion(λ: Tensor, z: Tensor) -> Tensor:
     near = torch.addcmul(λ, root, z).add_(z2 / 6 + 1 / 3)
     far = ((z2 / 270 + 7 / 810).mul_(z2).sub_(8 / 405)).div_(λ)
     return near.add_(far).addcdiv_((z2 + 2).mul_(z), root, value=-1 / 72).floor_().clamp_min_(0)
+
+
+# --- classes -------------------------------------------------------------------------------------------------
+
+
+class Classed(Protocol):
+    """Parameters that name classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+
+P = TypeVar("P", bound=Classed)
+
+
+def with_classes(params: P, dataset: Dataset) -> P:
+    """Parameters whose classes are those of the training data, where they name none. Raises RethawError if it has none."""
+    found = tuple(getattr(dataset, "classes", ()))
+    if not params.classes and not found:
+        raise RethawError("the training data has no labels", "core.folder takes them from the names of sub-folders.")
+    unknown = set(found) - set(params.classes or found)
+    if unknown:
+        raise RethawError(f"the training data has labels that `classes` lacks: {', '.join(sorted(unknown))}")
+    return replace(params, classes=params.classes or found)  # type: ignore[type-var]

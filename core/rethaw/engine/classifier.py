@@ -149,9 +149,10 @@ def fit(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            value = float(loss.detach())
             if watch:
-                watch(step, float(loss))
-            yield float(loss), float((log_p.argmax(1) == target).float().mean())
+                watch(step, value)
+            yield value, float((log_p.argmax(1) == target).float().mean())
 
 
 def degraded(pipeline: Pipeline, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

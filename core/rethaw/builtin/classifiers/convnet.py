@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rethaw.builtin.backbones.blocks import ResBlock, RMSNorm2d, SeverityEmbedding
-from rethaw.builtin.conditioners.label import with_classes
+from rethaw.ops import with_classes
 
 if TYPE_CHECKING:
     from rethaw.api import Context, Dataset

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
 from rethaw.api import Cond, Dataset, RethawError, Rng
 from rethaw.builtin.conditioners.params import Label as Params
-
-
-class Classed(Protocol):
-    """Parameters that name classes."""
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-
-
-P = TypeVar("P", bound=Classed)
+from rethaw.ops import with_classes
 
 
 class Label:
@@ -44,14 +34,3 @@ class Label:
 
     def null(self, like: Cond) -> Cond:
         return {key: torch.zeros_like(value) for key, value in like.items()}
-
-
-def with_classes(params: P, dataset: Dataset) -> P:
-    """Parameters whose classes are those of the training data, where they name none. Raises RethawError if it has none."""
-    found = tuple(getattr(dataset, "classes", ()))
-    if not params.classes and not found:
-        raise RethawError("the training data has no labels", "core.folder takes them from the names of sub-folders.")
-    unknown = set(found) - set(params.classes or found)
-    if unknown:
-        raise RethawError(f"the training data has labels that `classes` lacks: {', '.join(sorted(unknown))}")
-    return replace(params, classes=params.classes or found)  # type: ignore[type-var]

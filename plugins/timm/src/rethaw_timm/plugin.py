@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from rethaw.api import Spec, backbone, conditioner, hookimpl
+from rethaw.api import Spec, backbone, classifier, conditioner, hookimpl
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,20 @@ class Image:
             raise ValueError("an embedding needs trained weights: weights: FILE, or pretrained: true to download them")
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """Any timm classifier, trained from random weights on degraded images; it sees the noise, not the severity.
+
+    field: of the dataset's items that holds the class.
+    classes: the names, in order; by default all that the training data has.
+    model: its name in timm.
+    """
+
+    field: str = "label"
+    classes: tuple[str, ...] = ()
+    model: str = "resnet18"
+
+
 @hookimpl
 def rethaw_backbones() -> list[Spec]:
     """Backbones."""
@@ -93,3 +107,10 @@ def rethaw_backbones() -> list[Spec]:
 def rethaw_conditioners() -> list[Spec]:
     """Conditioners."""
     return [conditioner("image", Image, target="rethaw_timm.image:Image", summary="A timm embedding of an image.")]
+
+
+@hookimpl
+def rethaw_classifiers() -> list[Spec]:
+    """Classifiers."""
+    return [classifier("classifier", Classifier, target="rethaw_timm.classifier:Classifier",
+                       summary="Any timm classifier, on degraded images.")]  # fmt: skip
