@@ -1,7 +1,4 @@
-"""Affine degradations read backwards: D(x) = A x + b, and the regularised pseudo-inverse of A.
-
-`rethaw.ops` gives these to components.
-"""
+"""Affine degradations read backwards: D(x) = A x + b, and the regularised pseudo-inverse of A."""
 
 from __future__ import annotations
 

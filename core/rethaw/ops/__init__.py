@@ -1,0 +1,39 @@
+"""Tensor helpers for operators: severities, draws that depend only on the generator passed in, linear operators.
+
+Everything here takes its device and dtype from its arguments, has no loop over pixels or severities, and never
+waits for the device.
+"""
+
+from __future__ import annotations
+
+from rethaw.images import find_images, from_pil, read_image
+from rethaw.ops.classes import with_classes
+from rethaw.ops.coefficients import combine, inverse, needs_coefficients, noise_of, posterior, schedule, severity_at
+from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
+from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
+from rethaw.ops.features import detail, sinusoids
+from rethaw.ops.linear import (
+    Constant,
+    band_blur,
+    channel_svd,
+    dense_blur,
+    diagonal_svd,
+    mix_channels,
+    separable,
+    separable_blur,
+    separable_svd,
+)
+from rethaw.ops.photons import poisson_quantile
+from rethaw.ops.pseudoinverse import gains, linear_part, pseudo_inverse
+from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
+from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
+
+__all__ = [
+    "Constant", "FlowSolver", "Rates",
+    "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur", "detail",
+    "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "from_pil", "gains", "generators", "inverse",
+    "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
+    "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
+    "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "sinusoids", "unpad",
+    "with_classes",
+]  # fmt: skip
