@@ -283,3 +283,18 @@ def test_a_backbone_of_the_wrong_shape_is_named(tmp_path: Path, monkeypatch: pyt
         rethaw.Pipeline.from_yaml(recipe(tmp_path, photos(tmp_path / "photos")), ["restorer.prediction=x0"]).train(
             tmp_path / "run"
         )
+
+
+def test_a_state_that_only_a_part_of_which_can_be_inferred_is_not_inferred(tmp_path: Path) -> None:
+    text = "degradation: [{use: core.mask}, {use: core.gaussian_noise}]\nbackbone: {use: core.unet, width: 8, multipliers: [1]}"
+    pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
+    pipeline.restorer = pipeline.new_restorer()
+    x_t, state = pipeline.degrade(images(2, height=16, width=16).float())
+    with pytest.raises(RethawError, match=r"cold sampling cannot undo core\.mask .*state is not known"):
+        pipeline.restore(x_t, sampler="core.cold")
+    assert pipeline.restore(x_t, sampler="core.direct").shape == x_t.shape
+    assert pipeline.known(state) is state
+    for sampler in ("sampler.state=fixed", "sampler.state=inferred"):
+        walked = rethaw.Pipeline(*load_text(text, [sampler, "sampler.steps=3"]), device="cpu")
+        walked.restorer = pipeline.restorer
+        assert torch.isfinite(walked.restore(x_t, state=state)).all()

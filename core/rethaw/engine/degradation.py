@@ -222,6 +222,24 @@ def own(state: State, member: Hosted) -> State:
 AnyDegradation = Hosted | Composition
 
 
+class Opaque:
+    """A degradation without its `infer`, as a sampler should see it where that could not find the whole state."""
+
+    def __init__(self, degradation: AnyDegradation) -> None:
+        self.degradation = degradation
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "infer":
+            raise AttributeError(name)
+        return getattr(self.degradation, name)
+
+
+def before_last(degradation: AnyDegradation, state: State) -> list[str]:
+    """The members of a composition that have a part in the state and cannot infer it, because others come after them."""
+    members = degradation.members[:-1] if isinstance(degradation, Composition) else []
+    return [m.name for m in members if own(state, m)]
+
+
 def build_degradation(config: Config, registry: Registry) -> AnyDegradation:
     """The degradation of a pipeline."""
     members = [host_component(item, registry) for item in config.degradation]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
-from rethaw.engine.degradation import AnyDegradation
+from rethaw.engine.degradation import AnyDegradation, before_last
 from rethaw.ops import expand, generators
 
 
@@ -18,7 +18,7 @@ def noised(degradation: AnyDegradation, x0: Tensor, strength: float, generator: 
 
 def known(degradation: AnyDegradation, state: State) -> State | None:
     """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
-    return None if state and hasattr(degradation, "infer") else state
+    return None if state and hasattr(degradation, "infer") and not before_last(degradation, state) else state
 
 
 def between(

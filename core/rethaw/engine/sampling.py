@@ -19,7 +19,7 @@ from rethaw.engine.classifier import leading
 from rethaw.engine.components import parse_component
 from rethaw.engine.conditioners import Conditioners, Values, check_read
 from rethaw.engine.consistency import consistent
-from rethaw.engine.degradation import AnyDegradation
+from rethaw.engine.degradation import AnyDegradation, Opaque, before_last
 from rethaw.engine.examples import observe
 from rethaw.engine.guidance import bind, under
 from rethaw.engine.measurement import Measurement, keeps_to
@@ -96,7 +96,7 @@ class Sampling:
         if state is None and not drawn:
             state = {}
         chosen = self.sampler(sampler, steps)
-        self._check(chosen, state, observation)
+        self._check(chosen, state, observation, before_last(self.degradation, drawn))
         severities = severity_rows(grid(chosen, self.degradation, start), x)
         degradation = along(self.degradation, severities)
         restore = self.bound(degradation, x, cond, guidance)
@@ -105,12 +105,16 @@ class Sampling:
             restore = consistent(restore, self.degradation, state, observation, self.config.consistency, precision)
         yield from chosen.trajectory(restore, x, severities, degradation, state, rng, observation)
 
-    def _check(self, sampler: Sampler, state: State | None, observation: Observation | None) -> None:
-        """Refuses a sampler that cannot work with the degradation, the state or the measurement."""
+    def _check(self, sampler: Sampler, state: State | None, observation: Observation | None, hidden: list[str]) -> None:
+        """Refuses a sampler that cannot work with the degradation, the state or the measurement.
+
+        hidden: members whose state only the user can tell.
+        """
         name = type(sampler).__name__.lower()
         if unfit := keeps_to(sampler, observation):
             raise RethawError(f"{name} sampling cannot do this: {unfit}")
-        problem = getattr(sampler, "check", needs_state)(self.degradation, state, observation)
+        seen = Opaque(self.degradation) if hidden and not state else self.degradation
+        problem = getattr(sampler, "check", needs_state)(seen, state, observation)
         if problem:
             unknown = observation is None and "state is not known" in problem
             hint = "Use --sampler core.direct, or give the state (--state mask=FILE)." if unknown else ""
@@ -242,7 +246,7 @@ class Sampling:
         ).pixels
 
 
-def needs_state(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
+def needs_state(degradation: Any, state: State | None, observation: Observation | None) -> str | None:
     """What is asked of samplers that have no `check` of their own."""
     return "the degradation's random state is not known" if state is None else None
 

@@ -27,12 +27,14 @@ def unknown_state(degradation: Degradation, state: State | None) -> str | None:
     return None
 
 
-def explaining(degradation: Degradation, x: Tensor, x0_hat: Tensor, t: Tensor, state: State | None) -> State:
-    """ξ if it is given, else the one that explains x_t by x̂0."""
-    if state is not None:
+def explaining(
+    degradation: Degradation, x: Tensor, x0_hat: Tensor, t: Tensor, state: State | None, inferred: bool = False
+) -> State:
+    """ξ if it is given, else (or if it is to be inferred) the one that explains x_t by x̂0."""
+    if state is not None and not inferred:
         return state
-    inferred: State = degradation.infer(x, x0_hat, t, {})  # type: ignore[attr-defined]
-    return inferred
+    found: State = degradation.infer(x, x0_hat, t, state or {})  # type: ignore[attr-defined]
+    return found
 
 
 class Direct:
@@ -113,7 +115,7 @@ class Cold:
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            ξ = explaining(degradation, x, x0_hat, t, None if self.inferred else state)
+            ξ = explaining(degradation, x, x0_hat, t, state, self.inferred)
             x = x - degradation.degrade(x0_hat, t, ξ) + degradation.degrade(x0_hat, s, ξ)
         yield last_step(x)
 
