@@ -21,6 +21,9 @@ class Mixture:
         if len(weights) != len(params.of):
             raise ValueError(f"{len(weights)} weights for {len(params.of)} members")
         self.members = params.of
+        self.memory = 2 + max(member.memory for member in params.of)
+        for trait in ("bounded", "differentiable", "compilable"):
+            setattr(self, trait, all(getattr(member, trait) for member in params.of))
         self.linear = all(member.linear for member in self.members)
         self.continuous = all(member.continuous for member in self.members)
         self.channels = next((member.channels for member in self.members if member.channels), None)

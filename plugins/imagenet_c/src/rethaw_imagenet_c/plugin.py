@@ -71,7 +71,7 @@ def rethaw_degradations() -> list[Spec]:
         corruption("speckle_noise", "noise:SpeckleNoise", "Gaussian noise in proportion to brightness."),
         corruption("gaussian_blur", "blur:GaussianBlur", "Gaussian blur.", linear=True),
         corruption("defocus_blur", "blur:DefocusBlur", "Out of focus: convolution with a disk.", linear=True),
-        corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True, memory=4.5),
+        corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True, memory=5),
         corruption("zoom_blur", "zoom:ZoomBlur", "The mean over a zoom towards the image.", linear=True),
         corruption("glass_blur", "glass:GlassBlur", "Frosted glass: pixels shuffled within a blur.", linear=True, memory=5.25),
         corruption("snow", "snow:Snow", "Falling snow, streaked by motion, in whitened light."),
