@@ -219,7 +219,9 @@ def test_edm_steps_with_noise_as_in_diffusers() -> None:
         return Prediction((0.5 / r).square() * x + σ * 0.5 / r * model(x * 0, torch.tensor(0.0)))
 
     chosen = sampler("core.edm", solver="euler", steps=12, sigma_min=0.01, sigma_max=20.0, churn=4.0, churn_noise=1.003)  # fmt: skip
-    mine = walk(chosen, restore, x, degradation, rng=torch.Generator().manual_seed(5))
+    start = severity_at(degradation, torch.tensor([20.0], dtype=torch.float64)).item()
+    severities = chosen.severities(degradation, start)
+    mine = walk(chosen, restore, x, degradation, severities, rng=torch.Generator().manual_seed(5))
     assert (mine[-1].x - theirs).abs().max() <= 1e-4
 
 

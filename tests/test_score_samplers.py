@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import rethaw
-from rethaw.api import RethawError
-from rethaw.ops import generators, rates
+from rethaw.api import Prediction, RethawError
+from rethaw.ops import generators, per_image, rates, severity_rows
 from tests.worlds import MixtureWorld, PointsWorld, images
 
 PROCESSES: dict[str, dict[str, Any]] = {
@@ -121,6 +121,22 @@ def test_samples_have_the_distribution_of_the_data(name: str, params: dict[str, 
     assert (weights - world.w).abs().max() <= 0.03  # 4096 points: three standard errors are 0.022
     assert (means - world.m).abs().max() <= 0.03
     assert (covariances - world.c).abs().max() <= 0.012
+
+
+@pytest.mark.parametrize("process", [{"process": "ve", "sigma_max": 300.0}, {"process": "flow"}], ids=["ve", "flow"])
+@pytest.mark.parametrize("spacing", ["uniform", "karras", "log_snr"])
+@pytest.mark.parametrize("name", ["edm", "flow", "langevin", "consistent_annealed"])
+def test_a_walk_begins_at_the_noise_that_there_is(name: str, spacing: str, process: dict[str, Any]) -> None:
+    """x_1 of a process above σ/α = 80 is not taken for less, and α = 0 at t = 1 divides nothing by zero."""
+    degradation, std, chosen = noise(**process), 0.5, sampler(f"core.{name}", steps=60, spacing=spacing)
+    x, _ = degradation.prior(torch.empty(32, 1, 8, 8, dtype=torch.float64), generators(0, 32))
+
+    def restore(x: Tensor, t: Tensor) -> Prediction:
+        α, σ = (per_image(c, x) for c in degradation.coefficients(t))
+        return Prediction(std**2 * α / (α**2 * std**2 + σ**2) * x)
+
+    end = walk(chosen, restore, x, degradation, severity_rows(chosen.severities(degradation), x))[-1]
+    assert 0.9 < float(end.x.std()) / std < 1.5  # Langevin's few steps leave it too wide
 
 
 # --- what a sampler needs ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import Tensor
 from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import EDM as Params
 from rethaw.builtin.samplers.restoration import last_step
-from rethaw.builtin.samplers.spacing import Spaced, spaced
+from rethaw.builtin.samplers.spacing import Spaced, below, spaced
 from rethaw.ops import inverse, randn, schedule, severity_at
 
 
@@ -31,9 +31,7 @@ class EDM(Spaced):
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
         p = self.params
         t = spaced(degradation, p.spacing, p.steps, start, p.sigma_min, p.sigma_max, p.rho)
-        if p.spacing == "uniform":  # where α reaches 0, x/α needs a highest noise level too
-            t = t.clamp_max(severity_at(degradation, t.new_tensor([p.sigma_max])))
-        return t
+        return below(degradation, t, p.sigma_max) if p.spacing == "uniform" else t
 
     def trajectory(
         self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,

@@ -14,11 +14,18 @@ from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import ConsistentAnnealed as ConsistentParams
 from rethaw.builtin.samplers.params import Langevin as LangevinParams
 from rethaw.builtin.samplers.restoration import last_step
-from rethaw.builtin.samplers.spacing import Spaced
+from rethaw.builtin.samplers.spacing import Spaced, below
 from rethaw.ops import inverse, randn, schedule
 
 
-class Langevin(Spaced):
+class Annealed(Spaced):
+    """What the two have in common: levels of x/α, so that where α vanishes the walk begins just below."""
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        return below(degradation, super().severities(degradation, start))
+
+
+class Langevin(Annealed):
     """Annealed Langevin dynamics (NCSN, 1907.05600, Algorithm 1): at each noise level σ_i, T times x ← x + α_i/2 s + √α_i z.
 
     The step is α_i = ε σ_i²/σ_L²; `step_size` is ε/σ_L², so that α_i = step_size · σ_i². At the end x keeps the last
@@ -45,7 +52,7 @@ class Langevin(Spaced):
         yield last_step(restore(α_t * x, t).x0 if self.params.denoise else x)
 
 
-class ConsistentAnnealed(Spaced):
+class ConsistentAnnealed(Annealed):
     """Consistent annealed sampling (2009.05475, Algorithm 2): x ← x + η (x̂0 - x) + β z, η = ε/σ_L².
 
     β is such that exactly the noise of the next level is left: β² = σ_s² - (1-η)² σ_t². Where the levels are so far

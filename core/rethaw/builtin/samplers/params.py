@@ -152,7 +152,7 @@ class EDM:
     steps: of the walk from the severity of the input to 0; heun calls the restorer twice in all but the last.
     spacing: of the severities: karras (eq. 5), log_snr or uniform in t.
     sigma_min: the noise level of the last step.
-    sigma_max: the highest noise level, where that of the input is higher.
+    sigma_max: the highest noise level, where that of the input is higher because nothing is left of the image.
     rho: how much the spacing of karras favours low noise levels.
     solver: heun (second order) or euler (first).
     churn: S_churn, the noise added on the way, over all steps; 0 is deterministic.

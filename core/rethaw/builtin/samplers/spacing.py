@@ -24,7 +24,7 @@ def spaced(
     """Severities (steps + 1,) in float64, from `start` down to 0.
 
     uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
-    (DPM-Solver, 2206.00927). The latter two go from σ(start), or σ_max if that is less, to σ_min, and then to 0.
+    (DPM-Solver, 2206.00927). The latter two go from the noise level of the start, or σ_max where α vanishes there, to σ_min, and then to 0.
     """
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
@@ -36,8 +36,8 @@ def by_noise_level(
     degradation: Degradation, ρ: float, steps: int, start: float, σ_min: float, σ_max: float
 ) -> Tensor:  # fmt: skip
     """Severities whose noise levels are uniform in σ^(1/ρ), which for infinite ρ is log σ."""
-    highest = noise_level(degradation, start)
-    first = min(max(highest, TINY), σ_max)
+    highest, first = noise_levels(degradation, start, σ_max)
+    first = max(first, TINY)
     last = min(σ_min, LEAST * first)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     if math.isinf(ρ):
@@ -45,15 +45,25 @@ def by_noise_level(
     else:
         σ = (first ** (1 / ρ) + ramp * (last ** (1 / ρ) - first ** (1 / ρ))) ** ρ
     t = severity_at(degradation, σ).clamp_max(start)
-    if highest <= σ_max:
+    if highest <= first:
         t[0] = start
     return torch.cat([t, t.new_zeros(1)])
 
 
-def noise_level(degradation: Degradation, t: float) -> float:
-    """σ/α at severity t; infinite where α is 0."""
-    α, σ = degradation.coefficients(torch.tensor([t], dtype=torch.float64))  # type: ignore[attr-defined]
-    return float(σ / α)
+def noise_levels(degradation: Degradation, start: float, σ_max: float) -> tuple[float, float]:
+    """σ/α at severity `start`, infinite where α is 0, and the level that a walk from there begins at: σ_max at the most.
+
+    That is close enough where σ/α is large because α vanishes; a σ that itself is above σ_max is never taken for less.
+    """
+    α, σ = degradation.coefficients(torch.tensor([start], dtype=torch.float64))  # type: ignore[attr-defined]
+    highest = float(σ / α)
+    return highest, min(highest, max(σ_max, float(σ)))
+
+
+def below(degradation: Degradation, t: Tensor, σ_max: float = SIGMA_MAX) -> Tensor:
+    """Severities (N+1,) of a walk on x/α, which has no finite value where α is 0: they begin as `noise_levels` says."""
+    highest, first = noise_levels(degradation, float(t[0]), σ_max)
+    return t if highest <= first else t.clamp_max(severity_at(degradation, t.new_tensor([first])))
 
 
 class Spaced:
