@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BATCH = 16
 FRAMES = 40
+STRENGTH = 0.6
 
 
 def generate(
@@ -49,8 +50,9 @@ def generate(
         Path | None, typer.Option("--from", help="A picture to start from, degraded, instead of x_1 (SDEdit).")
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="How far --from is degraded: 0 keeps it, 1 leaves nothing of it.")
-    ] = 0.6,
+        float | None,
+        typer.Option(help="How far --from is degraded: 0 keeps it, 1 leaves nothing of it (default: 0.6)."),
+    ] = None,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of the first batch.")] = False,
     seed: Seed = None,
     device: Device = None,
@@ -74,7 +76,11 @@ def generate(
     from rethaw.images import write_image
     from rethaw.ops import generators
 
+    if (reference and size) or (strength is not None and not reference):
+        raise RethawError("--strength goes with --from, and --size without it",
+                          "A picture that is started from has its own size.")  # fmt: skip
     pipeline = Pipeline.load(run, device=device)
+    severity = (STRENGTH if strength is None else strength) if reference else 1.0
     seed = pipeline.config.seed if seed is None else seed
     picture = pipeline.tensor(reference) if reference else None
     led = guidance(pipeline.config, scale, negative, interval, classifier)
@@ -83,11 +89,10 @@ def generate(
         for first in range(0, n, BATCH):
             count = min(BATCH, n - first)
             if picture is not None:
-                x, state = pipeline.reference(picture.expand(count, *picture.shape), strength, seed, first)
+                x, state = pipeline.reference(picture.expand(count, *picture.shape), severity, seed, first)
             else:
                 x, state = pipeline.start(count, parse_size(size), seed, first)
             rng = generators(seed + 1, count, first)
-            severity = 1.0 if picture is None else strength
             for step in pipeline.trajectory(
                 x,
                 severity,

@@ -21,12 +21,12 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe's
 
         rethaw recipes deblur > my.yaml
     """
-    from rethaw.config.compose import recipe_names, recipe_path
+    from rethaw.config.compose import recipe_names, recipe_path, suggest
 
     if name:
         path = recipe_path(name)
         if not path:
-            raise RethawError(f"there is no recipe {name!r}", f"The recipes are: {', '.join(recipe_names())}.")
+            raise RethawError(f"there is no recipe {name!r}", suggest(name))
         print(path.read_text("utf-8"), end="")
         return
     names = recipe_names()

@@ -85,6 +85,9 @@ def restore(
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import find_images
 
+    if degrade and state:
+        raise RethawError("--state goes with images that are degraded already; --degrade draws a state of its own",
+                          "Leave out one of the two.")  # fmt: skip
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     files = find_images(images)
     led = guidance(pipeline.config, scale, negative, interval, classifier)

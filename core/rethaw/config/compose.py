@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,13 @@ def recipe_names() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and not name.startswith("_"))
 
 
+def suggest(name: str) -> str:
+    """What to write instead of a recipe that does not exist."""
+    names = recipe_names()
+    close = difflib.get_close_matches(name, names, 1, 0.7)
+    return f"Did you mean {close[0]}?" if close else f"The recipes are: {', '.join(names)}."
+
+
 def find_file(name: str, beside: Path | None = None) -> Path:
     """A YAML file by path, relative to `beside` (default: here), or a recipe by name."""
     path = (beside or Path()) / name
@@ -38,8 +46,7 @@ def find_file(name: str, beside: Path | None = None) -> Path:
         raise RethawError(
             f"{path} is a folder without resolved.yaml, so it is no run", "Name a YAML file, a recipe or a run folder."
         )
-    raise RethawError(f"there is no file {str(path)!r} and no recipe {name!r}",
-                      f"The recipes are: {', '.join(recipe_names())}.")  # fmt: skip
+    raise RethawError(f"there is no file {str(path)!r} and no recipe {name!r}", suggest(name))
 
 
 def load_tree(path: Path, seen: tuple[Path, ...] = ()) -> Marked:

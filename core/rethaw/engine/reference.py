@@ -33,7 +33,10 @@ def between(
     if first.shape != second.shape:
         raise RethawError(f"images of {size(first)} and {size(second)} pixels cannot be mixed", "Make them equal.")
     if own and not hasattr(degradation, "infer"):
-        raise RethawError(f"{degradation.name} cannot infer the state of a mixed image", "Use one state for both.")
+        raise RethawError(
+            f"{degradation.name} cannot infer the state of a mixed image",
+            "Leave --own (own=True) out: the two then share one state.",
+        )
     share = torch.linspace(0, 1, count, device=first.device, dtype=first.dtype).view(-1, 1, 1, 1)
     a, state = noised(degradation, first[None], strength, generators(seed, 1))
     b, _ = noised(degradation, second[None], strength, generators(seed, 1, int(own)))
