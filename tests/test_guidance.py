@@ -60,10 +60,12 @@ def test_guidance_costs_one_call_of_twice_the_batch(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         type(made.restorer), "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c)
     )
-    for scale, cond, batch in ((3.0, {"label": ["cat"] * 2}, 4), (1.0, {"label": ["cat"] * 2}, 2), (3.0, {}, 2)):
+    for scale, cond, batch in ((3.0, {"label": ["cat"] * 2}, 4), (1.0, {"label": ["cat"] * 2}, 2), (None, {}, 2)):
         seen.clear()
-        guided(made, x, torch.ones(2, dtype=torch.float64), Guidance(scale), cond)
+        guided(made, x, torch.ones(2, dtype=torch.float64), scale and Guidance(scale), cond)
         assert seen == [batch]
+    with pytest.raises(RethawError, match="guidance has no condition to follow"):
+        guided(made, x, torch.ones(2, dtype=torch.float64), Guidance(3.0), {})
 
 
 @pytest.mark.parametrize(

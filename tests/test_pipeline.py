@@ -298,3 +298,15 @@ def test_a_state_that_only_a_part_of_which_can_be_inferred_is_not_inferred(tmp_p
         walked = rethaw.Pipeline(*load_text(text, [sampler, "sampler.steps=3"]), device="cpu")
         walked.restorer = pipeline.restorer
         assert torch.isfinite(walked.restore(x_t, state=state)).all()
+
+
+def test_odd_tensors_and_severities_are_refused_in_words(trained: Any) -> None:
+    pipeline = rethaw.Pipeline.load(trained(BLUR))
+    x = images(2, height=16, width=16)
+    for wrong in (x[0], x[:, :1], x[:0], (x * 255).byte()):
+        with pytest.raises(RethawError, match=r"floating-point tensors \(B, 3, H, W\)"):
+            pipeline.restore(wrong, 1.0)
+    with pytest.raises(RethawError, match="3 severities for 2 images"):
+        pipeline.restore(x, torch.ones(3))
+    with pytest.raises(RethawError, match=r"severity 2 is not in \(0, 1\]"):
+        pipeline.restore(x, torch.tensor([1.0, 2.0]))

@@ -91,7 +91,10 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     x0 = sheet_image(image)
     ts = torch.linspace(0, 1, count).tolist()
     rows: dict[str, list[Tensor]] = {}
-    for name in Registry().names("degradation"):
+    registry = Registry()
+    for name in registry.names("degradation"):
+        if "of" in registry.find("degradation", name)[1].params.__dataclass_fields__:
+            continue  # made of others, it has no defaults
         try:
             rows[name.replace(".", " ")] = row(name, x0, ts, seed)
         except RethawError as error:

@@ -95,11 +95,14 @@ def restore(
     job = Job(pipeline, to, severity, seed, degrade, pairs(state, "--state"), animate, options)
     names = unique_names(files)
     spare_inputs((to / (name + ending) for name in names for ending in ENDINGS), files)
-    report, failed = [], []
+    report, failed, stopped = [], [], False
     with bar("restoring", len(files)) as done:
         for i, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
                 report.append(job.run(file, name))
+            except KeyboardInterrupt:
+                stopped = True
+                break
             except RethawError as error:
                 if len(files) == 1 or not error.message.startswith(("cannot read", str(file))):
                     raise
@@ -111,8 +114,10 @@ def restore(
         f"restored {len(report)} image{'s' * (len(report) != 1)} in {to}"
         + (f", {len(failed)} could not be read" if failed else "")
     )
-    if failed:
-        raise typer.Exit(2)
+    if stopped:
+        say(f"stopped: {len(files) - len(report) - len(failed)} of {len(files)} images are left")
+    if failed or stopped:
+        raise typer.Exit(130 if stopped else 2)
 
 
 ENDINGS = (".png", "-strip.png", "-degraded.png", ".gif")

@@ -19,7 +19,7 @@ from rethaw.engine.classifier import leading
 from rethaw.engine.components import parse_component
 from rethaw.engine.conditioners import Conditioners, Values, check_read
 from rethaw.engine.consistency import consistent
-from rethaw.engine.degradation import AnyDegradation, Opaque, before_last
+from rethaw.engine.degradation import AnyDegradation, Opaque, before_last, told
 from rethaw.engine.examples import observe
 from rethaw.engine.guidance import bind, under
 from rethaw.engine.measurement import Measurement, keeps_to
@@ -85,11 +85,8 @@ class Sampling:
         of the pipeline's, or just its scale. generator: of samplers that draw. observation: a measurement, for samplers that
         keep to one. Raises RethawError before the first network call where the sampler cannot work with the degradation.
         """
-        x = x.to(self.device)
-        start = self.estimate(x) if severity is None else severity
-        for each in start.tolist() if isinstance(start, Tensor) else (start,):
-            if not 0 < each <= 1:
-                raise RethawError(f"severity {each} is not in (0, 1]")
+        x = fitting(x, self.config.restorer.channels).to(self.device)
+        start = walkable(self.estimate(x) if severity is None else severity, len(x))
         rng = generator or generators(self.config.seed, x.shape[0])
         drawn = self.degradation.draw(x[:1], generators(0, 1))
         check_read("state", state or (), tuple(drawn), f"{self.degradation.name} draws no state.")
@@ -118,7 +115,8 @@ class Sampling:
         if problem:
             unknown = observation is None and "state is not known" in problem
             hint = "Use --sampler core.direct, or give the state (--state mask=FILE)." if unknown else ""
-            raise RethawError(f"{name} sampling cannot undo {self.degradation.name}: {problem}", hint)
+            what = f"restore from {observation.degradation.name}" if observation else f"undo {self.degradation.name}"  # type: ignore[attr-defined]
+            raise RethawError(f"{name} sampling cannot {what}: {problem}", hint)
 
     def restoration(
         self, y: Tensor, severity: float | Tensor | None = None, *, state: State | None = None,
@@ -144,6 +142,10 @@ class Sampling:
         reading = Parameterization(self.config.restorer, degradation)
         config, values = under(self.config, guidance), cond or {}
         led = config.guidance or Guidance()
+        if guidance is not None and led.scale != 1 and not (values or led.negative):
+            raise RethawError(
+                "guidance has no condition to follow", "Give one: --cond FIELD=VALUE, or cond={field: […]} in Python."
+            )
         shift, values = leading(self, led.classifier_scale, values) if led.classifier_scale else (None, values)
         return bind(self._trained(), reading, config, *self.conditioners.pair(values, led, x), shift)
 
@@ -244,6 +246,26 @@ class Sampling:
         return (
             from_pil(image, channels) if isinstance(image, Image.Image) else read_image(Path(image), channels)
         ).pixels
+
+
+def fitting(x: Tensor, channels: int) -> Tensor:
+    """Images as a walk takes them. Raises RethawError for anything but floating-point (B, channels, H, W)."""
+    if x.dim() != 4 or not x.is_floating_point() or x.shape[1] != channels or 0 in x.shape:
+        raise RethawError(f"images are floating-point tensors (B, {channels}, H, W) in [-1, 1], not {told(x)}")
+    return x
+
+
+def walkable(severity: float | Tensor, count: int) -> float | Tensor:
+    """A severity that a walk can begin at. Raises RethawError outside (0, 1], and for a number of them other than the images'."""
+    given = severity.tolist() if isinstance(severity, Tensor) and severity.dim() else [float(severity)]
+    if isinstance(severity, Tensor) and severity.dim() and len(given) != count:
+        raise RethawError(f"{len(given)} severities for {count} images", "Give one for all, or one for each.")
+    for each in given:
+        if not 0 < each <= 1:
+            raise RethawError(
+                f"severity {each:g} is not in (0, 1]", "1 is the full degradation; at 0 there is nothing to restore."
+            )
+    return severity
 
 
 def needs_state(degradation: Any, state: State | None, observation: Observation | None) -> str | None:

@@ -6,6 +6,7 @@ f = d log α/dt and g² = dσ²/dt - 2 f σ²: all follows from the degradation'
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,7 +48,8 @@ class Rates(NamedTuple):
 def rates(degradation: Degradation, t: Tensor) -> Rates:
     """Coefficients and their derivatives at severities t of any shape, in forward mode: one pass for all of them."""
     at = t.flatten().clone()
-    with forward_ad.dual_level():
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself, on first use
         found = degradation.coefficients(forward_ad.make_dual(at, torch.ones_like(at)))  # type: ignore[attr-defined]
         pairs = [forward_ad.unpack_dual(c) for c in found]
         values = [pair.primal for pair in pairs]
