@@ -70,4 +70,4 @@ def test_severities_outside_are_refused(place: Path, severity: str) -> None:
         recipe(place, place, extra="")
         rethaw("train", "small.yaml", "data.path=.", "train.steps=1", "--out", "run", cwd=place)
     message = refused(run("restore", "run", "0.png", "--severity", severity, cwd=place))
-    assert f"severity {float(severity)} is not in (0, 1]" in message
+    assert f"severity {float(severity):g} is not in (0, 1]" in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,7 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     rows: dict[str, list[Tensor]] = {}
     registry = Registry()
     for name in registry.names("degradation"):
-        if "of" in registry.find("degradation", name)[1].params.__dataclass_fields__:
+        if "of" in {f.name for f in fields(registry.find("degradation", name)[1].params)}:
             continue  # made of others, it has no defaults
         try:
             rows[name.replace(".", " ")] = row(name, x0, ts, seed)
