@@ -51,7 +51,7 @@ def test_any_size(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ["frost", "saturate"])
 def test_colour_operators_refuse_grey_images_by_name(name: str) -> None:
     d, x0 = rethaw.build("degradation", f"imagenet_c.{name}"), torch.zeros(2, 1, 16, 16)
-    with pytest.raises(RethawError, match=f"imagenet_c.{name} works on colour, 3 channels; these images have 1"):
+    with pytest.raises(RethawError, match=f"imagenet_c.{name} works on images of 3 channels, these have 1"):
         d.degrade(x0, torch.ones(2), d.draw(x0, generators(0, 2)))
 
 

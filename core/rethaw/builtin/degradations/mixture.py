@@ -21,7 +21,7 @@ class Mixture:
         if len(weights) != len(params.of):
             raise ValueError(f"{len(weights)} weights for {len(params.of)} members")
         self.members = params.of
-        self.memory = 2 + max(member.memory for member in params.of)
+        self.memory = 6.0  # what a member may take, the result so far and the next one
         for trait in ("bounded", "differentiable", "compilable"):
             setattr(self, trait, all(getattr(member, trait) for member in params.of))
         self.linear = all(member.linear for member in self.members)
