@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(work: Path) -> None:
 
 def test_a_sheet_of_every_degradation(work: Path, tmp_path: Path) -> None:
     done = rethaw("degrade", "--all", work / "photos" / "1.png", "-n", "3", "--out", tmp_path / "sheet.png", cwd=work)
-    assert "core.mixture is left out" in done.stderr and "kornia" not in done.stderr
+    assert "is left out" not in done.stderr
     assert size_and_mode(tmp_path / "sheet.png")[0][1] > 8 * 32
     done = rethaw("degrade", "small.yaml", cwd=work, check=False)
     assert done.returncode == 2 and "name a pipeline and an image" in done.stderr

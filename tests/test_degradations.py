@@ -63,7 +63,7 @@ def test_blur_is_kornias_own_call(t: float, size: tuple[int, int]) -> None:
 
 
 def test_blur_in_blocks_is_blur_by_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rethaw import linear
+    from rethaw.ops import linear
 
     x0 = images(2, height=350, width=129)
     blur = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=4.0)

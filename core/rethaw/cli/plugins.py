@@ -134,7 +134,8 @@ def not_found(registry: Registry, name: str) -> RethawError:
     spelt = {full.rpartition(".")[2]: full for full in names} | {
         full: full for full in (*names, *registry.plugins.claims)
     }
-    close = dict.fromkeys(spelt[word] for word in difflib.get_close_matches(name, spelt))
+    near = difflib.get_close_matches(name, registry.plugins.claims, n=1, cutoff=0.8) if "." not in name else []
+    close = dict.fromkeys(near or (spelt[word] for word in difflib.get_close_matches(name, spelt)))
     hint = f"Did you mean {' or '.join(close)}?" if close else "rethaw plugins list shows what is installed."
     return RethawError(f"no plugin and no component is named {name!r}", hint)
 
