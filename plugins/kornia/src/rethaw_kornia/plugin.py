@@ -194,7 +194,7 @@ def rethaw_degradations() -> list[Spec]:
                     continuous=False, summary="The published blurs of Cold Diffusion, exactly, level by level."),
         degradation("downsample", Downsample, target="rethaw_kornia.routines:Downsample", linear=True,
                     continuous=False, summary="The published loss of resolution, by halves or pixel by pixel."),
-        degradation("motion_blur", MotionBlur, target="rethaw_kornia.kernels:MotionBlur", linear=True, bounded=True, memory=4.5,
+        degradation("motion_blur", MotionBlur, target="rethaw_kornia.kernels:MotionBlur", linear=True, bounded=True, memory=9,
                     summary="Motion along a line, in a random direction."),
         degradation("defocus", Defocus, target="rethaw_kornia.kernels:Defocus", linear=True, bounded=True, memory=4.5,
                     summary="Out of focus: convolution with a disk."),
