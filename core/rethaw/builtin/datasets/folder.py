@@ -11,6 +11,9 @@ from rethaw.builtin.datasets.captions import captions_of
 from rethaw.builtin.datasets.params import Folder as Params
 from rethaw.ops import find_images, read_image
 
+HELD = 256 * 2**20
+"""Bytes of 8-bit pixels that a process holds, so that a small set is decoded once and not in every epoch."""
+
 
 class Folder:
     """Squares cut from every image below a folder; files that cannot be read are skipped and listed in `skipped`."""
@@ -24,6 +27,8 @@ class Folder:
         self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
         self.captions = captions_of(params.captions, params.path, self.files, self.labels) if params.captions else []
         self.skipped: dict[str, str] = {}
+        self.held: dict[int, Tensor] = {}
+        self.room = HELD
 
     def __len__(self) -> int:
         return len(self.files)
@@ -36,7 +41,7 @@ class Folder:
             if path in self.skipped:
                 continue
             try:
-                image = self.cut(read_image(self.files[at], self.params.channels).pixels, generator)
+                image = self.cut(self.read(at), generator)
             except RethawError as error:
                 self.skipped[path] = error.message
                 continue
@@ -48,6 +53,16 @@ class Folder:
             return item
         raise RethawError(f"none of the {len(self.files)} images below {self.params.path} can be read",
                           "; ".join(list(self.skipped.values())[:3]))  # fmt: skip
+
+    def read(self, index: int) -> Tensor:
+        """The whole image (C, H, W): from memory, or from its file. What fits into memory first stays there."""
+        if index in self.held:
+            return self.held[index] / 127.5 - 1
+        picture = read_image(self.files[index], self.params.channels)
+        if picture.depth == 8 and picture.pixels.numel() <= self.room:
+            self.room -= picture.pixels.numel()
+            self.held[index] = ((picture.pixels + 1) * 127.5).round().to(torch.uint8)
+        return picture.pixels
 
     def cut(self, image: Tensor, generator: Generator) -> Tensor:
         """A random square of the image, (C, size, size)."""
