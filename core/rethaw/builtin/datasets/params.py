@@ -17,6 +17,8 @@ AT = "rethaw.builtin.datasets"
 class Folder:
     """The images below a folder; the names of sub-folders are their labels.
 
+    Each process holds up to 256 MB of decoded 8-bit images, so that a small set is read once and not in every epoch.
+
     path: the folder; it is searched to any depth.
     size: side of the square that is cut out of each image, in pixels.
     crop: resize scales the shorter side to `size` first; random cuts from the image as it is.
