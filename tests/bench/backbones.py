@@ -78,12 +78,12 @@ class Measured:
 
     def measure(self, step: int, ways: Mapping[str, Sequence[str]], images: Sequence[Path]) -> None:
         """Adds a row: each way is a sampler, and what its pipeline is loaded with."""
-        found = {}
+        found: dict[str, Any] = {}
         for way, settings in ways.items():
             made = rethaw.Pipeline.load(self.folder, settings, device="cpu")
             few = images if way.startswith("core.direct") else images[::FEW]
             rows = evaluate(made, few, [way.split(" ")[0]]).rows
-            found |= {"degraded": rows["degraded"], way: rows[way.split(" ")[0]]}
+            found = {"degraded": rows["degraded"], **found, way: rows[way.split(" ")[0]]}
         self.state["rows"].append({"minutes": round(self.seconds / 60, 2), "step": step, **found})
         self.state |= {"seconds": self.seconds, "step": step}
         write_text(self.kept, json.dumps(self.state))
