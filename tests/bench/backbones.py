@@ -112,6 +112,7 @@ def contest(name: str, data: Path, out: Path, minutes: float) -> dict[str, Any]:
         outcome = made.train(folder, resume=resume, watch=watch)
         weights = sum(p.numel() for p in made._trained().parameters())
         if not outcome.finished:
+            write_text(kept, json.dumps(state | {"seconds": watch.seconds, "step": outcome.step}))
             raise SystemExit(f"{name} was interrupted; the same command goes on")
         watch.measure(outcome.step, WAYS, watch.images)
     return {"weights": weights, "steps": state["steps"], "rows": state["rows"]}
