@@ -13,8 +13,10 @@ import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Consistency, MeasurementHost, Observation
+from rethaw.config.model import Restorer as Settings
 from rethaw.config.schema import json_schema
 from rethaw.engine.consistency import consistent, default_weight
+from rethaw.engine.parameterization import Parameterization
 from rethaw.engine.reference import between, slerp
 from rethaw.ops import expand, generators, randn
 from rethaw.registry import Registry
@@ -121,6 +123,65 @@ def test_consistency_is_refused_where_it_means_nothing(run: Any) -> None:
         pipeline = rethaw.Pipeline.load(run(degradation), ["consistency={}"])
         with pytest.raises(RethawError, match=reason):
             pipeline.restore(x, sampler="core.direct")
+
+
+# --- the inverse as the restorer's input ------------------------------------------------------------------------------
+
+
+def test_a_restorer_can_be_shown_the_inverse() -> None:
+    """argmin |D(x) - x_t|² + λ |x - x_t|², solved directly; the observation's precision says λ."""
+    world, x_t = World(0.0), images(3, 1, 2, 3)
+    t = torch.ones(3, dtype=torch.float64)
+    measured: Any = world.measured
+    measured.gaussian = False
+    for precision in (Observation(bits=8), Observation(noise=0.1)):
+        reading = Parameterization(Settings(prediction="residual", input="inverse"), measured, precision)
+        a, λ, eye = world.a, default_weight(precision), torch.eye(6, dtype=torch.float64)
+        right = a.T @ (x_t.flatten(1) - measured.b).T + λ * x_t.flatten(1).T
+        expected = torch.linalg.solve(a.T @ a + λ * eye, right).T
+        shown = reading.shown(x_t, t, {})
+        assert (shown.flatten(1) - expected).abs().max() <= 1e-9
+        assert torch.equal(reading.read(torch.ones_like(x_t), shown, t).x0, shown + 1)
+        assert torch.equal(reading.target(x_t, shown, t, {}), x_t - shown)
+    plain = Parameterization(Settings(), measured)
+    assert plain.shown(x_t, t, None) is x_t
+
+
+def test_the_inverse_of_what_loses_nothing_is_the_clean_image() -> None:
+    x0 = images(2, height=16, width=16)
+    pipeline = rethaw.Pipeline(
+        *load_text(f"degradation: {BLUR}\nrestorer: {{prediction: x0, input: inverse}}"), device="cpu"
+    )
+    t = torch.tensor([0.0, 0.6], dtype=torch.float64)
+    x_t = pipeline.degradation.degrade(x0, t, {})
+    assert (x_t - x0)[1].abs().max() > 0.05
+    assert (pipeline.parameterization.shown(x_t, t, {}) - x0).abs().max() <= 1e-5
+
+
+def test_a_run_shown_the_inverse_restores_by_every_kind_of_walk(tmp_path: Path) -> None:
+    """Its network starts as zero, so that even a few steps of training start from the inverse."""
+    extra, x0 = "metrics: [core.rmse]\n", images(4, height=16, width=16, dtype=torch.float32)
+    path = recipe(tmp_path, photos(tmp_path / "photos"), BLUR, extra)
+    rethaw.Pipeline.from_yaml(path, ["restorer.input=inverse", "train.lr=1e-6"]).train(tmp_path / "run")
+    pipeline = rethaw.Pipeline.load(tmp_path / "run")
+    x, state = pipeline.degrade(x0, 1.0)
+    for sampler in ("core.direct", "core.cold"):
+        restored = pipeline.restore(x, state=state, sampler=sampler)
+        assert (restored - x0).square().mean() < 0.3 * (x - x0).square().mean(), sampler
+    assert (tmp_path / "run" / "preview.png").is_file()
+
+
+def test_the_inverse_is_refused_where_there_is_none(run: Any, tmp_path: Path) -> None:
+    for degradation, reason in ((NOISE, "any x0 explains any x_t"), ("{use: kornia.jpeg}", "neither svd nor adjoint")):
+        with pytest.raises(RethawError, match=f"restorer.input: inverse does not go with .*{reason}"):
+            rethaw.Pipeline(*load_text(f"degradation: {degradation}\nrestorer: {{input: inverse}}"), device="cpu")
+    with pytest.raises(RethawError, match="input: inverse goes with prediction: x0 or residual, not eps"):
+        load_text(f"degradation: {BLUR}\nrestorer: {{input: inverse, prediction: eps}}")
+    path = recipe(tmp_path, photos(tmp_path / "photos"), MASK)
+    rethaw.Pipeline.from_yaml(path, ["restorer.input=inverse"]).train(tmp_path / "run")
+    x = images(1, height=16, width=16, dtype=torch.float32)
+    with pytest.raises(RethawError, match="random state is not known"):
+        rethaw.Pipeline.load(tmp_path / "run").restore(x, sampler="core.direct")
 
 
 # --- measurements through the pipeline ------------------------------------------------------------------------------

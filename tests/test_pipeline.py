@@ -148,7 +148,7 @@ restorer: {clip: false}
     cond = pipeline.conditioners.encode({"label": ["cat", "dog"]}, x)
     null = pipeline.conditioners.null(x)
     with torch.no_grad():
-        guided = bind(pipeline.restorer, pipeline.parameterization, pipeline.config, cond, null)(x, t).x0
+        guided = bind(pipeline.restorer, pipeline.parameterization, pipeline.config, {}, cond, null)(x, t).x0
         yes, no = pipeline.restorer(x, t, cond), pipeline.restorer(x, t, null)
     assert (yes - no).abs().max() > 1e-3
     assert (guided - (no + 2.5 * (yes - no))).abs().max() < 1e-10

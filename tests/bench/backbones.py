@@ -3,7 +3,8 @@
 DIR has the folders `train` and `val` of CIFAR-10. The task is the published deblurring (50 levels, special_6). Each
 contestant trains by rethaw's own engine for so many minutes on two threads; its error on `val` is measured on the way,
 and that time does not count. Everything found is kept in OUT/results.json, a contestant that is there already is not
-trained again, and an interrupted one is taken up from its checkpoint. `--only NAME` trains one, `--plot` none.
+trained again, and an interrupted one is taken up from its checkpoint. `--only NAME` trains one, `--plot` none;
+`--vary` trains `core.unet` with one thing changed at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ from tests.bench.convnext import ConvNeXtUNet
 TASK = """
 version: 1
 degradation: {use: kornia.cumulative_blur, routine: special_6}
+backbone: {use: core.unet}
 restorer: {prediction: residual}
 sampler: {use: core.cold, steps: 50}
 train: {batch_size: 32, lr: 2.0e-3, weight_decay: 0.01, severities: heavy, warmup: 50}
@@ -43,8 +46,29 @@ CONTESTANTS: dict[str, Sequence[str]] = {
     "timm.unet mobilenetv3": ["backbone={use: timm.unet, encoder: mobilenetv3_small_050, width: 16}"],
     "timm.unet resnet10t": ["backbone={use: timm.unet, encoder: resnet10t, width: 16}"],
     PUBLISHED: ["train.lr=2e-4"],
+    "core.unet, inverse": ["restorer.input=inverse", "backbone.bands=0"],
     "core.unet, 8 bits": ["observation.bits=8"],
 }
+VARIATIONS: dict[str, Sequence[str]] = {
+    "as it is": [],
+    "restorer.input: inverse": ["restorer.input=inverse"],
+    "restorer.input: inverse, bands: 0": ["restorer.input=inverse", "backbone.bands=0"],
+    "bands: 0": ["backbone.bands=0"],
+    "bands: 5": ["backbone.bands=5"],
+    "width: 48": ["backbone.width=48"],
+    "multipliers: [1, 2, 4]": ["backbone.multipliers=[1,2,4]"],
+    "patch: 1, width: 16": ["backbone={use: core.unet, patch: 1, width: 16}"],
+    "prediction: x0": ["restorer.prediction=x0"],
+    "loss: l2": ["train.loss=l2"],
+    "severities: uniform": ["train.severities=uniform"],
+    "lr: 1e-3": ["train.lr=1e-3"],
+    "lr: 4e-3": ["train.lr=4e-3"],
+    "lr_schedule: constant": ["train.lr_schedule=constant"],
+    "batch_size: 16": ["train.batch_size=16"],
+    "batch_size: 64": ["train.batch_size=64"],
+}
+"""What may have moved it: `core.unet` as it contests, with one thing changed."""
+ALL = {**CONTESTANTS, **VARIATIONS}
 MARKS = 10  # measurements on the way
 TRIAL = 20.0  # seconds of steps that the speed is measured on
 FEW = 5  # one image in so many is measured on the way and walked to with 50 steps
@@ -54,7 +78,7 @@ def pipeline(name: str, data: Path, out: Path, steps: int) -> rethaw.Pipeline:
     """The pipeline of a contestant, untrained."""
     (out / "task.yaml").write_text(TASK)
     settings = [f"data={{use: core.folder, path: {data / 'train'}, size: 32}}", f"train.steps={steps}",
-                f"train.checkpoint_every={max(2, steps // MARKS)}", *CONTESTANTS[name]]  # fmt: skip
+                f"train.checkpoint_every={max(2, steps // MARKS)}", *ALL[name]]  # fmt: skip
     return rethaw.Pipeline(*load_config(str(out / "task.yaml"), settings), device="cpu")
 
 
@@ -96,9 +120,9 @@ WAYS: dict[str, Sequence[str]] = {
 """What is measured at the end."""
 
 
-def contest(name: str, data: Path, out: Path, minutes: float) -> dict[str, Any]:
+def contest(name: str, data: Path, out: Path, minutes: float, ways: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Trains a contestant for that long, from where it was left, and says what was found."""
-    short = name.replace(",", "").replace(" ", "-")
+    short = re.sub(r"[^\w.]+", "-", name)
     folder, kept = out / short, out / f"{short}.json"
     with published(name):
         state = json.loads(kept.read_text()) if kept.is_file() else None
@@ -114,8 +138,9 @@ def contest(name: str, data: Path, out: Path, minutes: float) -> dict[str, Any]:
         if not outcome.finished:
             write_text(kept, json.dumps(state | {"seconds": watch.seconds, "step": outcome.step}))
             raise SystemExit(f"{name} was interrupted; the same command goes on")
-        watch.measure(outcome.step, WAYS, watch.images)
-    return {"weights": weights, "steps": state["steps"], "rows": state["rows"]}
+        watch.measure(outcome.step, ways, watch.images)
+    images = state["steps"] * made.config.train.batch_size
+    return {"weights": weights, "images": images, "rows": state["rows"]}
 
 
 class Enough(Exception):
@@ -148,12 +173,13 @@ def published(name: str) -> Any:
 
 def table(results: Mapping[str, Any]) -> list[str]:
     """Markdown: the last row of each contestant. SSIM is the direct one; *consistent* is with data consistency."""
-    heads = ["weights, M", "minutes", "images", "SSIM", *(way.removeprefix("core.") for way in WAYS)]
+    ways = [way for way in WAYS if all(way in found["rows"][-1] for found in results.values())]
+    heads = ["weights, M", "minutes", "images", "SSIM", *(way.removeprefix("core.") for way in ways)]
     lines = [f"| network | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, found in results.items():
         last = found["rows"][-1]
-        cells = [f"{found['weights'] / 1e6:.2f}", f"{last['minutes']:.1f}", f"{32 * found['steps']:,}",
-                 f"{last['core.direct']['ssim']:.3f}", *(f"{last[way]['rmse']:.4f}" for way in WAYS)]  # fmt: skip
+        cells = [f"{found['weights'] / 1e6:.2f}", f"{last['minutes']:.1f}", f"{found['images']:,}",
+                 f"{last['core.direct']['ssim']:.3f}", *(f"{last[way]['rmse']:.4f}" for way in ways)]  # fmt: skip
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -167,7 +193,7 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     for name, found in results.items():
         rows = found["rows"][:-1]  # the last one is of all images
         axes.plot([r["minutes"] for r in rows], [r["core.direct"]["rmse"] for r in rows], marker=".", label=name)
-    axes.set(xlabel="minutes of training on two CPU cores", ylabel="RMSE, direct, of every fifth image", yscale="log")
+    axes.set(xlabel="minutes of training", ylabel="RMSE, direct, of every fifth image", yscale="log")
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
 
@@ -177,16 +203,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("bench-backbones"))
-    parser.add_argument("--only", choices=CONTESTANTS, action="append")
+    parser.add_argument("--only", choices=ALL, action="append", metavar="NAME")
+    parser.add_argument("--vary", action="store_true", help="variations of core.unet instead, measured directly only")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plot", action="store_true", help="only the table and the plot of what is there")
     given = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / "results.json"
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-    for name in () if given.plot else given.only or CONTESTANTS:
+    ways = {way: settings for way, settings in WAYS.items() if "direct" in way or not given.vary}
+    for name in () if given.plot else given.only or (VARIATIONS if given.vary else CONTESTANTS):
         if name not in results:
-            results[name] = contest(name, given.data, given.out, given.minutes)
+            results[name] = contest(name, given.data, given.out, given.minutes, ways)
             write_text(kept, json.dumps(results, indent=1) + "\n")
     print("\n".join(table(results)))
     plot(results, given.out / "backbones.png")

@@ -134,6 +134,8 @@ class Restorer:
 
     prediction: what the network gives: x0 (the clean image) or residual (x0 - x_t); where x_t = α x0 + σ z also eps (z),
         v (α z - σ x0), score (σ ∇log p), flow (z - x0) or edm (x0 by the preconditioning of 2206.00364).
+    input: what the network is shown: degraded (x_t), or inverse (x_t + A⁺(x_t - D(x_t, t)) with the regularised
+        pseudo-inverse A⁺ of a linear degradation, 1611.03679); a residual is then to that.
     sigma_data: standard deviation of the clean images, for edm.
     variance: fixed, or learned as a second half of the output's channels, for core.ddpm (2102.09672).
     clip: clips the estimate to [-1, 1] when sampling.
@@ -142,6 +144,7 @@ class Restorer:
     """
 
     prediction: Literal["x0", "residual", "eps", "v", "score", "flow", "edm"] = "x0"
+    input: Literal["degraded", "inverse"] = "degraded"
     sigma_data: Annotated[float, Gt(0)] = 0.5
     variance: Literal["fixed", "learned"] = "fixed"
     clip: bool = True
@@ -151,6 +154,8 @@ class Restorer:
     def __post_init__(self) -> None:
         if 0 < self.tile < 64:
             raise ValueError("tile is 0 or at least 64 pixels")
+        if self.input == "inverse" and self.prediction not in ("x0", "residual"):
+            raise ValueError(f"input: inverse goes with prediction: x0 or residual, not {self.prediction}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Data consistency: an estimate of the clean image is moved until it explains the image that it was made from."""
+"""Data consistency: an estimate of the clean image is moved until it explains the image that it was made from.
+
+The same move of x_t itself inverts a linear degradation as far as it can be, which a restorer may be shown.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from rethaw.api import Observation, Prediction, Restore, RethawError, State
 from rethaw.config.model import Consistency
 from rethaw.config.model import Observation as Precision
 from rethaw.engine.degradation import AnyDegradation
+from rethaw.engine.walk import Walk
 from rethaw.ops import pseudo_inverse
 
 ERROR = 0.15
 """What a restorer is taken to be wrong by, as a standard deviation on the scale of images in [-1, 1]."""
-FLOAT = 1e-6
+FLOAT = 1e-7
 """The same of a floating-point observation, which comes out of single-precision arithmetic."""
 
 
@@ -21,7 +25,7 @@ def default_weight(precision: Precision) -> float:
     return (max(precision.deviation, FLOAT) / ERROR) ** 2
 
 
-def problem(degradation: AnyDegradation, state: State | None, observation: Observation | None) -> str | None:
+def problem(degradation: AnyDegradation | Walk, state: State | None, observation: Observation | None) -> str | None:
     """Why estimates cannot be made consistent with x_t, or None."""
     if observation is not None:
         return "the sampler keeps to the measurement itself"
@@ -44,7 +48,16 @@ def consistent(
 
     def restored(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        inverse = pseudo_inverse(degradation, x, t, state, weight, how.iterations)
-        return found._replace(x0=found.x0 + inverse(x - degradation.degrade(found.x0, t, state)))
+        return found._replace(x0=explaining(found.x0, degradation, x, t, state, weight, how.iterations))
 
     return restored
+
+
+def explaining(
+    x0_hat: Tensor, degradation: AnyDegradation | Walk, x: Tensor, t: Tensor, state: State, weight: float,
+    iterations: int = Consistency.iterations,
+) -> Tensor:  # fmt: skip
+    """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x (B, C, H, W). λ is `weight`."""
+    inverse = pseudo_inverse(degradation, x, t, state, weight, iterations)
+    moved: Tensor = x0_hat + inverse(x - degradation.degrade(x0_hat, t, state))
+    return moved

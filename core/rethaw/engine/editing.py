@@ -41,7 +41,7 @@ class Editing(Sampling):
             raise RethawError(f"DDIM inversion cannot encode for {self.degradation.name}: {problem}")
         severities = severity_rows(ddim.severities(self.degradation, severity).flip(0), x0)
         degradation = along(self.degradation, severities)
-        return last(ddim.encode(self.bound(degradation, x0, cond), x0, severities, degradation)).x  # type: ignore[attr-defined]
+        return last(ddim.encode(self.bound(degradation, x0, None, cond), x0, severities, degradation)).x  # type: ignore[attr-defined]
 
     @torch.no_grad()
     def edit(
@@ -92,7 +92,7 @@ class Editing(Sampling):
         x = images.to(self.device)
         rng = generator or generators(self.config.seed, len(x))
         with torch.no_grad():
-            return likelihood(self.bound(self.degradation, x, cond), self.degradation, x, rng, **options)
+            return likelihood(self.bound(self.degradation, x, None, cond), self.degradation, x, rng, **options)
 
     def makes_colour(self, like: Tensor) -> bool:
         """Whether the degradation leaves no colour in images like (1, 3, H, W), so that a grey file becomes coloured."""

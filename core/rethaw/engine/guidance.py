@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rethaw.api import Cond, Prediction, Restore, RethawError
+from rethaw.api import Cond, Prediction, Restore, RethawError, State
 from rethaw.config.model import Config, Guidance
 from rethaw.engine.conditioners import stacked
 from rethaw.engine.parameterization import Parameterization
@@ -28,10 +28,11 @@ Shift = Callable[[Tensor, Tensor], Tensor]
 
 
 def bind(
-    restorer: Restorer, reading: Parameterization, config: Config, cond: Cond, null: Cond, shift: Shift | None = None
-) -> Restore:
+    restorer: Restorer, reading: Parameterization, config: Config, state: State | None, cond: Cond, null: Cond,
+    shift: Shift | None = None,
+) -> Restore:  # fmt: skip
     """The `restore(x, t)` that samplers call: condition and guidance inside, any size, in tiles where it is large."""
-    call = caller(restorer, reading, config.restorer.tile)
+    call = caller(restorer, reading, config.restorer.tile, state)
     guidance = config.guidance or Guidance()
     led = guidance.scale != 1 and cond is not null
     guided = classifier_free(call, cond, null, guidance) if led else plain(call, cond)
@@ -56,11 +57,12 @@ def under(config: Config, guidance: Guidance | float | None) -> Config:
     return replace(config, guidance=guidance)
 
 
-def caller(restorer: Restorer, reading: Parameterization, tile: int) -> Call:
+def caller(restorer: Restorer, reading: Parameterization, tile: int, state: State | None) -> Call:
     """Calls the network in the dtype of its weights, and reads what it gives as clean images."""
     weights = next(restorer.parameters(), None)
 
     def call(x: Tensor, t: Tensor, cond: Cond, times: int) -> list[Prediction]:
+        x = reading.shown(x, t, state)
         seen, when = reading.inputs(x, t)
         dtype = x.dtype if weights is None else weights.dtype
         out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, tile)

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Prediction, RethawError, State
+from rethaw.config.model import Observation
 from rethaw.config.model import Restorer as Settings
+from rethaw.engine.consistency import default_weight, explaining, problem
 from rethaw.engine.degradation import AnyDegradation
 from rethaw.engine.walk import Walk, z_key
 from rethaw.ops import combine, needs_coefficients, per_image
@@ -22,6 +24,9 @@ LEAST_ALPHA = 1e-3
 """Below it x_t holds next to nothing of x0: eps and score, which divide by α, take this instead."""
 
 LOG_SIGMA = 9.0  # c_noise of edm sees log σ/α within ±9, which float32 images cannot exceed
+
+
+EXACT = Observation()
 
 
 class Reading(NamedTuple):
@@ -71,12 +76,14 @@ READINGS: dict[str, Callable[[Tensor, Tensor, float], Reading]] = {
 class Parameterization:
     """The prediction type of a restorer, with the degradation whose coefficients it may need.
 
-    Training compares the output with `target`; sampling turns it into x̂0 by `read`. Both call the network on `inputs`.
-    Raises RethawError where the degradation lacks what the type is defined by. Made from a `Walk`, it has its readings
-    of all the walk's severities at hand.
+    Training compares the output with `target`; sampling turns it into x̂0 by `read`. Both call the network on `inputs`,
+    and all three get what `shown` gives in place of x_t. Raises RethawError where the degradation lacks what the type is
+    defined by. Made from a `Walk`, it has its readings of all the walk's severities at hand.
+
+    precision: how exactly x_t is known, which regularises its inverse.
     """
 
-    def __init__(self, settings: Settings, degradation: AnyDegradation | Walk) -> None:
+    def __init__(self, settings: Settings, degradation: AnyDegradation | Walk, precision: Observation = EXACT) -> None:
         self.prediction, self.degradation, self.settings = settings.prediction, degradation, settings
         self.learned = settings.variance == "learned"
         self.out_channels = settings.channels * (2 if self.learned else 1)
@@ -84,6 +91,10 @@ class Parameterization:
             self.need(f"prediction: {self.prediction}", gaussian=self.prediction == "score")
         if self.learned:
             self.need("variance: learned", gaussian=True)
+        self.weight = default_weight(precision)
+        if settings.input == "inverse" and (missing := problem(degradation, {}, None)):
+            raise RethawError(f"restorer.input: inverse does not go with {degradation.name}: {missing}",
+                              "input: degraded goes with every degradation.")  # fmt: skip
         on_walk = isinstance(degradation, Walk) and self.prediction in READINGS
         self.prepared = degradation.prepare(self.derive) if on_walk else None  # type: ignore[union-attr]
 
@@ -111,6 +122,15 @@ class Parameterization:
         """What `derive` gives at severities t (B,)."""
         row = self.prepared.row(t) if self.prepared else None
         return row or self.derive(*coefficients(self.degradation, t, like))
+
+    def shown(self, x_t: Tensor, t: Tensor, state: State | None) -> Tensor:
+        """x_t (B, C, H, W), or its inverse, which needs the state. Raises RethawError where that is not known."""
+        if self.settings.input == "degraded":
+            return x_t
+        if state is None:
+            raise RethawError(f"the restorer is shown the inverse of {self.degradation.name}, whose random state is not known",
+                              "Give the state (--state mask=FILE), or train with restorer.input: degraded.")  # fmt: skip
+        return explaining(x_t, self.degradation, x_t, t, state, self.weight)
 
     def inputs(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees in place of x_t (B, C, H, W) and t (B,)."""

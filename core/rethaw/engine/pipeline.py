@@ -38,7 +38,7 @@ class Pipeline(Editing):
         self.device = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.degradation: AnyDegradation = build_degradation(config, registry)
         self.measurement = Measurement(config.measurement, registry) if config.measurement else None
-        self.parameterization = Parameterization(config.restorer, self.degradation)
+        self.parameterization = Parameterization(config.restorer, self.degradation, config.observation)
         self.conditioners = Conditioners(config, registry)
         self.restorer: Restorer | None = None
         self.fitted: dict[str, Tensor] = {}

@@ -33,10 +33,12 @@ def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: i
     x0 = torch.stack([item["image"] for item in items]).to(pipeline.device)
     rngs = generators(config.seed, COUNT)
     t = torch.linspace(1 / COUNT, 1, COUNT, device=x0.device, dtype=x0.dtype)
-    x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
+    state = pipeline.degradation.draw(x0, rngs)
+    x_t = pipeline.degradation.degrade(x0, t, state)
     cond = pipeline.conditioners.of_items({**collate(items), "image": x0}, x0, rngs)
     training = restorer.training
-    seen, reading = observe(x_t, config.observation, rngs), pipeline.parameterization
+    reading = pipeline.parameterization
+    seen = reading.shown(observe(x_t, config.observation, rngs), t, state)
     restored = reading.read(restorer.eval()(*reading.inputs(seen, t), cond), seen, t).x0
     restorer.train(training)
     labels = ["clean", "degraded", f"restored, step {step}"]

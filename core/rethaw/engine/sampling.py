@@ -96,7 +96,7 @@ class Sampling:
         self._check(chosen, state, observation, before_last(self.degradation, drawn))
         severities = severity_rows(grid(chosen, self.degradation, start), x)
         degradation = along(self.degradation, severities)
-        restore = self.bound(degradation, x, cond, guidance)
+        restore = self.bound(degradation, x, state, cond, guidance)
         if self.config.consistency:
             precision = self.config.observation
             restore = consistent(restore, self.degradation, state, observation, self.config.consistency, precision)
@@ -135,11 +135,11 @@ class Sampling:
         return self.trajectory(x, generator=rng, observation=observation, **options)
 
     def bound(
-        self, degradation: AnyDegradation | Walk, x: Tensor, cond: Values | None = None,
+        self, degradation: AnyDegradation | Walk, x: Tensor, state: State | None, cond: Values | None = None,
         guidance: Guidance | float | None = None,
     ) -> Restore:  # fmt: skip
         """The restorer for a walk on images like x, as samplers call it: condition, guidance and prediction type inside."""
-        reading = Parameterization(self.config.restorer, degradation)
+        reading = Parameterization(self.config.restorer, degradation, self.config.observation)
         config, values = under(self.config, guidance), cond or {}
         led = config.guidance or Guidance()
         if guidance is not None and led.scale != 1 and not (values or led.negative):
@@ -147,7 +147,7 @@ class Sampling:
                 "guidance has no condition to follow", "Give one: --cond FIELD=VALUE, or cond={field: […]} in Python."
             )
         shift, values = leading(self, led.classifier_scale, values) if led.classifier_scale else (None, values)
-        return bind(self._trained(), reading, config, *self.conditioners.pair(values, led, x), shift)
+        return bind(self._trained(), reading, config, state, *self.conditioners.pair(values, led, x), shift)
 
     @property
     def estimates(self) -> bool:

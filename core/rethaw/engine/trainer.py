@@ -134,12 +134,14 @@ class Trainer:
         state = self.degradation.draw(x0, rngs)
         x_t = observe(self.degradation.degrade(x0, t, state), self.config.observation, rngs)
         cond = self.pipeline.conditioners.of_items(batch, x0, rngs, drop=True)
+        reading = self.pipeline.parameterization
+        shown = reading.shown(x_t, t, state)
         with (
             self.accelerator.autocast(),
             seeded(x0.device, mix_seed(self.config.seed, "network", batch["position"][0])),
         ):
-            out = self.model(*self.pipeline.parameterization.inputs(x_t, t), cond)
-        loss = self.objective(out.float(), x0, x_t, t, state)
+            out = self.model(*reading.inputs(shown, t), cond)
+        loss = self.objective(out.float(), x0, shown, t, state)
         return loss + estimation_loss(self.restorer.blind, x_t, t) if self.restorer.blind else loss
 
     def lr(self) -> float:

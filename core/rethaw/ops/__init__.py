@@ -18,6 +18,7 @@ from rethaw.ops.linear import (
     channel_svd,
     dense_blur,
     diagonal_svd,
+    factored_svd,
     mix_channels,
     separable,
     separable_blur,
@@ -31,7 +32,7 @@ from rethaw.ops.severities import check_severity, expand, level, per_image, seve
 __all__ = [
     "Constant", "FlowSolver", "Rates",
     "adaptive_solver", "band_blur", "border", "channel_svd", "check_severity", "combine", "correlate", "dense_blur", "detail",
-    "diagonal_svd", "expand", "fast", "fast_sides", "find_images", "from_pil", "gains", "generators", "inverse",
+    "diagonal_svd", "expand", "factored_svd", "fast", "fast_sides", "find_images", "from_pil", "gains", "generators", "inverse",
     "level", "linear_part", "mix_channels", "mix_seed", "needs_coefficients", "noise_of", "pad", "per_image",
     "poisson_quantile", "posterior", "pseudo_inverse", "rand", "randn", "rates", "read_image", "schedule", "seeded",
     "separable", "separable_blur", "separable_svd", "severity_at", "severity_pairs", "severity_rows", "sinusoids", "unpad",

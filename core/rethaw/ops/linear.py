@@ -129,7 +129,12 @@ def diagonal_svd(s: Tensor) -> SVD:
 
 def separable_svd(rows: Tensor, columns: Tensor) -> SVD:
     """Of x → A_rows x A_columnsᵀ, from the full matrices (B, H, H) and (B, W, W). Waits for the device, as LAPACK does."""
-    (u, s, vt), (p, q, rt) = torch.linalg.svd(rows), torch.linalg.svd(columns)
+    return factored_svd(torch.linalg.svd(rows), torch.linalg.svd(columns))
+
+
+def factored_svd(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> SVD:
+    """Of x → A_rows x A_columnsᵀ, from U, s, Vᵀ of each matrix, (B, N, N), (B, N), (B, N, N)."""
+    (u, s, vt), (p, q, rt) = rows, columns
     return SVD(
         lambda x: separable(x, u, p),
         lambda x: separable(x, u.mT, p.mT),

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import SVD, Rng, State
-from rethaw.ops import Constant, dense_blur, level, separable, separable_svd
+from rethaw.ops import Constant, dense_blur, factored_svd, level, separable, separable_svd
 from rethaw_kornia import plugin
 
+FACTORED = 128  # px, the longest side whose decompositions are kept: 2 (T + 1) matrices of its square
 TINY = 1e-12  # smaller weights are denormals in the making, which slow a CPU down
 
 
@@ -24,6 +25,7 @@ class Routine:
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.tables: dict[int, Constant] = {}
+        self.factors: dict[int, list[Constant]] = {}
 
     def table(self, size: int) -> Tensor:
         """What a side of `size` pixels needs of levels 0 … T, (T + 1, ...) in float64."""
@@ -36,15 +38,25 @@ class Routine:
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {}
 
+    def rows(self, size: int) -> Constant:
+        """The table for a side of `size` pixels."""
+        if size not in self.tables:
+            self.tables[size] = Constant(self.table(size))
+        return self.tables[size]
+
     def operators(self, u: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """A_i along the height and along the width, (B, H, H) and (B, W, W)."""
         at = level(u, self.steps).long()
-        found = {}
-        for size in set(like.shape[-2:]):
-            if size not in self.tables:
-                self.tables[size] = Constant(self.table(size))
-            found[size] = self.matrices(self.tables[size].like(like)[at], size)
+        found = {size: self.matrices(self.rows(size).like(like)[at], size) for size in set(like.shape[-2:])}
         return found[like.shape[-2]], found[like.shape[-1]]
+
+    def decomposed(self, size: int) -> list[Constant]:
+        """U, s and Vᵀ of all levels, computed once, in float64."""
+        if size not in self.factors:
+            self.factors[size] = [
+                Constant(each) for each in torch.linalg.svd(self.matrices(self.rows(size).values, size))
+            ]
+        return self.factors[size]
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         return separable(x0, *self.operators(u, x0))
@@ -54,7 +66,10 @@ class Routine:
         return separable(y, rows.mT, columns.mT)
 
     def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
-        return separable_svd(*self.operators(u, like))
+        if max(like.shape[-2:]) > FACTORED:
+            return separable_svd(*self.operators(u, like))
+        at = level(u, self.steps).long()
+        return factored_svd(*([each.like(like)[at] for each in self.decomposed(size)] for size in like.shape[-2:]))
 
 
 class CumulativeBlur(Routine):
