@@ -171,6 +171,18 @@ def test_a_run_shown_the_inverse_restores_by_every_kind_of_walk(tmp_path: Path) 
     assert (tmp_path / "run" / "preview.png").is_file()
 
 
+@pytest.mark.parametrize("way", ["consistency={}", "restorer.input=inverse"])
+def test_many_steps_do_not_add_up_rounding(tmp_path: Path, way: str) -> None:
+    """The inverse would amplify it: in single precision the two walks end more than 0.01 apart."""
+    path = recipe(tmp_path, photos(tmp_path / "photos"), "{use: kornia.gaussian_blur, sigma_max: 1.5}")
+    rethaw.Pipeline.from_yaml(path, ["train.lr=1e-6", way]).train(tmp_path / "run")
+    pipeline, x0 = rethaw.Pipeline.load(tmp_path / "run"), images(4, height=16, width=16, dtype=torch.float32)
+    x, state = pipeline.degrade(x0, 1.0)
+    found, exact = (list(pipeline.trajectory(y, state=state, sampler="core.cold", steps=50)) for y in (x, x.double()))
+    assert found[-1].x.dtype == found[-1].t.dtype == torch.float32
+    assert (found[-1].x - exact[-1].x).abs().max() <= 1e-6
+
+
 def test_the_inverse_is_refused_where_there_is_none(run: Any, tmp_path: Path) -> None:
     for degradation, reason in ((NOISE, "any x0 explains any x_t"), ("{use: kornia.jpeg}", "neither svd nor adjoint")):
         with pytest.raises(RethawError, match=f"restorer.input: inverse does not go with .*{reason}"):

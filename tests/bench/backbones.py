@@ -43,8 +43,8 @@ PUBLISHED = "convnext-unet"
 CONTESTANTS: dict[str, Sequence[str]] = {
     "core.unet": [],
     "timm.unet convnext_atto": ["backbone={use: timm.unet, encoder: convnext_atto, width: 16}"],
-    "timm.unet mobilenetv3": ["backbone={use: timm.unet, encoder: mobilenetv3_small_050, width: 16}"],
-    "timm.unet resnet10t": ["backbone={use: timm.unet, encoder: resnet10t, width: 16}"],
+    "timm.unet mobilenetv3": ["backbone={use: timm.unet, encoder: mobilenetv3_small_050, width: 16}", "train.lr=4e-3"],
+    "timm.unet resnet10t": ["backbone={use: timm.unet, encoder: resnet10t, width: 16}", "train.lr=4e-3"],
     PUBLISHED: ["train.lr=2e-4"],
     "core.unet, inverse": ["restorer.input=inverse", "backbone.bands=0"],
     "core.unet, 8 bits": ["observation.bits=8"],

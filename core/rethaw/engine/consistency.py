@@ -5,10 +5,11 @@ The same move of x_t itself inverts a linear degradation as far as it can be, wh
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rethaw.api import Observation, Prediction, Restore, RethawError, State
-from rethaw.config.model import Consistency
+from rethaw.config.model import Config, Consistency
 from rethaw.config.model import Observation as Precision
 from rethaw.engine.degradation import AnyDegradation
 from rethaw.engine.walk import Walk
@@ -23,6 +24,13 @@ FLOAT = 1e-7
 def default_weight(precision: Precision) -> float:
     """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if the errors of observation and restorer are both white."""
     return (max(precision.deviation, FLOAT) / ERROR) ** 2
+
+
+def precise(config: Config, device: torch.device) -> bool:
+    """Whether a walk takes double precision: where it inverts a degradation to the last digit, the rounding of many steps
+    would add up in x_t and be amplified. Apple's GPUs do not have it."""
+    inverts = config.consistency is not None or config.restorer.input == "inverse"
+    return inverts and config.observation.deviation < FLOAT and device.type != "mps"
 
 
 def problem(degradation: AnyDegradation | Walk, state: State | None, observation: Observation | None) -> str | None:

@@ -18,7 +18,7 @@ from rethaw.engine.blind import LEAST
 from rethaw.engine.classifier import leading
 from rethaw.engine.components import parse_component
 from rethaw.engine.conditioners import Conditioners, Values, check_read
-from rethaw.engine.consistency import consistent
+from rethaw.engine.consistency import consistent, precise
 from rethaw.engine.degradation import AnyDegradation, Opaque, before_last, told
 from rethaw.engine.examples import observe
 from rethaw.engine.guidance import bind, under
@@ -94,13 +94,16 @@ class Sampling:
             state = {}
         chosen = self.sampler(sampler, steps)
         self._check(chosen, state, observation, before_last(self.degradation, drawn))
+        given = x.dtype
+        x = x.double() if precise(self.config, self.device) else x
         severities = severity_rows(grid(chosen, self.degradation, start), x)
         degradation = along(self.degradation, severities)
         restore = self.bound(degradation, x, state, cond, guidance)
         if self.config.consistency:
             precision = self.config.observation
             restore = consistent(restore, self.degradation, state, observation, self.config.consistency, precision)
-        yield from chosen.trajectory(restore, x, severities, degradation, state, rng, observation)
+        for step in chosen.trajectory(restore, x, severities, degradation, state, rng, observation):
+            yield step if x.dtype == given else Step(*(each.to(given) for each in step))
 
     def _check(self, sampler: Sampler, state: State | None, observation: Observation | None, hidden: list[str]) -> None:
         """Refuses a sampler that cannot work with the degradation, the state or the measurement.
