@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Guidance
-from rethaw.engine.classifier import Classifier, gradient, train_classifier
+from rethaw.engine.classifier import Classifier, gradient
+from rethaw.engine.classifier_training import train_classifier
+from rethaw.engine.evaluate import evaluate
+from rethaw.engine.run import load_tensors
 from rethaw.engine.sampling import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
@@ -176,6 +182,62 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
     assert rethaw.Pipeline.load(root / "noise").config.classifier
 
 
+def test_an_interrupted_classifier_training_ends_as_if_it_had_not_been(labelled: Path) -> None:
+    runs = [labelled / name for name in ("through", "halted")]
+    for run in runs:
+        rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
+    network = "classifier={use: core.convnet, width: 8}"
+    through = train_classifier(rethaw.Pipeline.load(runs[0], [network]), 8)
+
+    def interrupt(step: int, steps: int) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    halted = train_classifier(rethaw.Pipeline.load(runs[1], [network]), 8, interrupt)
+    assert (halted.step, halted.steps) == (3, 8) and not (runs[1] / "classifier.safetensors").exists()
+    done = command("train-classifier", "halted", cwd=labelled, check=False)
+    assert done.returncode == 2 and "holds an interrupted training" in done.stderr
+    done = command("train-classifier", "halted", "--resume", OMP_NUM_THREADS="1", cwd=labelled)
+    assert "trained 8 steps" in done.stdout and f"{through.accuracy:.1%}" in done.stdout
+    first, second = (load_tensors(run / "classifier.safetensors") for run in runs)
+    assert first.keys() == second.keys() and all(torch.allclose(first[k], second[k], atol=1e-6) for k in first)
+    assert not (runs[1] / "classifier-checkpoint.pt").exists()
+    done = command("train-classifier", "halted", "--resume", cwd=labelled, check=False)
+    assert done.returncode == 2 and "there is no checkpoint" in done.stderr
+
+
+def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        photos(tmp_path / "data" / label, 2)
+    extra = "conditioner: {use: core.label}\nmetrics: [core.rmse]\n"
+    rethaw.Pipeline.from_yaml(recipe(tmp_path, tmp_path / "data", "{use: core.gaussian_noise}", extra)).train(
+        tmp_path / "run"
+    )
+    pipeline = rethaw.Pipeline.load(tmp_path / "run")
+    with torch.no_grad():  # so that conditions matter before anything is learnt
+        for weight in pipeline.restorer.parameters():  # type: ignore[union-attr]
+            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    pipeline.save(tmp_path / "run")
+    files = sorted((tmp_path / "data" / "cat").iterdir())[:2]
+    one, two = (pipeline.tensor(file)[:, :16, :16] for file in files)
+
+    def all_different(*found: torch.Tensor) -> bool:
+        return all((a - b).abs().max() > 1e-5 for a, b in itertools.combinations(found, 2))
+
+    told = [{}, {"cond": {"label": "cat"}}, {"cond": {"label": "dog"}}, {"cond": {"label": "cat"}, "guidance": 3.0}]
+    assert all_different(*(pipeline.interpolate(one, two, 3, steps=2, **options) for options in told))
+    edits = ({**options, "cond": {"label": [options["cond"]["label"]]}} if options else {} for options in told)
+    assert all_different(*(pipeline.edit(one[None], steps=2, **options) for options in edits))
+    rmse = [evaluate(pipeline, files, ["core.ddim"], steps=2, **options).rows["core.ddim"]["rmse"] for options in told]
+    assert len(set(rmse)) == 4
+    words = ("--cond", "label=cat", "--guidance", "3", "--steps", "2")
+    done = command("evaluate", "run", "--data", files[0], "--data", files[1], "-s", "core.ddim", *words, cwd=tmp_path)
+    assert f"{rmse[3]:.4f}" in done.stdout
+    command("interpolate", "run", *files, "-n", "3", *words, cwd=tmp_path)
+    done = command("evaluate", "run", "--data", files[0], "--cond", "label=fish", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "fish" in done.stderr
+
+
 def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gaussian(labelled: Path) -> None:
     done = command("train-classifier", "mask", cwd=labelled, check=False)
     assert done.returncode == 2 and "which core.mask is not" in done.stderr
@@ -190,7 +252,7 @@ def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
     network = "classifier={use: timm.classifier, model: mobilenetv3_small_050}"
     found = train_classifier(rethaw.Pipeline.load(run, [network]), 2)
-    assert found["loss"] > 0
+    assert found.loss > 0
     cat, dog = (rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
                 for name in ("cat", "dog"))  # fmt: skip
     assert not torch.equal(cat, dog)

@@ -105,15 +105,15 @@ def warn(text: str) -> None:
 
 
 @contextlib.contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar with the time left; the function it gives takes how many are done."""
+def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left; the function it gives takes how many are done, and of how many if not `total`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=err, transient=True) as progress:
         task = progress.add_task(escape(what), total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, total=total: progress.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

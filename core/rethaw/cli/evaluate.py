@@ -7,7 +7,25 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import Consistency, Device, Measurement, Severity, Steps, bar, restoring, say, warn, write_json
+from rethaw.cli.common import (
+    Classifier,
+    Conditions,
+    Consistency,
+    Device,
+    Interval,
+    Measurement,
+    Negative,
+    Scale,
+    Severity,
+    Steps,
+    bar,
+    guidance,
+    pairs,
+    restoring,
+    say,
+    warn,
+    write_json,
+)
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
 
@@ -26,6 +44,11 @@ def evaluate(
     severity: Severity = 1.0,
     measurement: Measurement = None,
     consistency: Consistency = None,
+    cond: Conditions = None,
+    scale: Scale = None,
+    negative: Negative = None,
+    interval: Interval = None,
+    classifier: Classifier = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
     device: Device = None,
@@ -40,6 +63,8 @@ def evaluate(
 
         rethaw evaluate runs/deblur --data photos/ --sampler core.cold --steps 50 --limit 100
 
+        rethaw evaluate runs/cats-and-dogs --data photos/cats --cond label=cat --guidance 2
+
         rethaw evaluate runs/noise --data photos/ --measurement core.desaturate --sampler core.ddnm
     """
     from rethaw.engine import pictures
@@ -51,8 +76,9 @@ def evaluate(
     files = find_images(data)[:limit]
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     folder = to or (pipeline.folder or Path(run)) / "evaluation"
+    told, led = pairs(cond, "--cond"), guidance(pipeline.config, scale, negative, interval, classifier)
     with bar("evaluating", len(files)) as done:
-        report = measure(pipeline, files, samplers or SAMPLERS, severity, steps, seed, done)
+        report = measure(pipeline, files, samplers or SAMPLERS, severity, steps, seed, done, told, led)
     for reason in report.skipped:
         warn(f"skipped: {reason}")
     title = f"{report.images} image{'s' * (report.images != 1)}, severity {severity:g}"

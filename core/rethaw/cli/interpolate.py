@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from rethaw.cli.common import Device, SamplerName, Seed, Steps, say, spare_inputs
+from rethaw.cli.common import (
+    Classifier,
+    Conditions,
+    Device,
+    Interval,
+    Negative,
+    SamplerName,
+    Scale,
+    Seed,
+    Steps,
+    guidance,
+    pairs,
+    say,
+    spare_inputs,
+)
 
 
 def interpolate(
@@ -22,6 +36,11 @@ def interpolate(
     ] = False,
     sampler: SamplerName = None,
     steps: Steps = None,
+    cond: Conditions = None,
+    scale: Scale = None,
+    negative: Negative = None,
+    interval: Interval = None,
+    classifier: Classifier = None,
     seed: Seed = None,
     device: Device = None,
 ) -> None:
@@ -32,6 +51,8 @@ def interpolate(
     [bold]Examples[/]
 
         rethaw interpolate runs/noise photo.png blurred.png -n 6 --strength 0.5
+
+        rethaw interpolate runs/cats-and-dogs cat.png dog.png --cond label=dog --guidance 2
     """
     from rethaw.engine import pictures
     from rethaw.engine.pipeline import Pipeline
@@ -40,7 +61,9 @@ def interpolate(
     targets = [to / f"{i:03d}.png" for i in range(n)]
     spare_inputs([*targets, to / "strip.png", to / "animation.gif"], [first, second])
     pipeline = Pipeline.load(run, device=device)
-    images = pipeline.interpolate(first, second, n, strength, own=own, sampler=sampler, steps=steps, seed=seed).cpu()
+    led = guidance(pipeline.config, scale, negative, interval, classifier)
+    options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": pairs(cond, "--cond"), "guidance": led}
+    images = pipeline.interpolate(first, second, n, strength, own=own, seed=seed, **options).cpu()
     for path, image in zip(targets, images, strict=True):
         write_image(path, image)
     labels = [f"{i / (n - 1):.2f}" for i in range(n)]

@@ -15,24 +15,35 @@ def train_classifier(
     overrides: Overrides = None,
     network: Annotated[str, typer.Option(help="A classifier by name, such as core.convnet.")] = "core.convnet",
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2000,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training, as it was started.")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Train a classifier of a run's degraded images, for classifier guidance; only where the degradation is Gaussian noise.
 
-    Writes classifier.safetensors into the run. Overrides are of the classifier (classifier.width=64), the data and
+    Writes classifier.safetensors into the run; Ctrl-C saves where it is. Overrides are of the classifier (classifier.width=64), the data and
     the training loop (train.lr=0.001).
 
     [bold]Examples[/]
 
         rethaw train-classifier runs/noise --steps 1000
 
+        rethaw train-classifier runs/noise --resume
+
         rethaw generate runs/noise --cond label=cat --classifier-scale 2
     """
-    from rethaw.engine.classifier import train_classifier as fit
+    from rethaw.engine.classifier_training import train_classifier as fit
     from rethaw.engine.pipeline import Pipeline
 
     pipeline = Pipeline.load(run, [f"classifier={{use: {network}}}", *(overrides or ())], device=device)
     with bar("training the classifier", steps) as done:
-        found = fit(pipeline, steps, lambda step, loss: done(step))
-    say(f"trained {steps} steps, accuracy {found['accuracy']:.1%} on training images at severities drawn from [0, 1]")
+        found = fit(pipeline, steps, done, resume)
+    if found.step < found.steps:
+        say(f"stopped at step {found.step} of {found.steps}; everything is saved in {run}")
+        say(f"go on with: rethaw train-classifier {shlex.quote(run)} --resume")
+        raise typer.Exit(130)
+    say(
+        f"trained {found.steps} steps, accuracy {found.accuracy:.1%} on training images at severities drawn from [0, 1]"
+    )
     say(f"then: rethaw generate {shlex.quote(run)} --cond label=NAME --classifier-scale 1")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rethaw.api import Context, RethawError
-from rethaw.config import load_config
-from rethaw.engine.conditioners import Values, lacking
+from rethaw.engine.conditioners import Values
 from rethaw.engine.degradation import AnyDegradation
-from rethaw.engine.examples import Order, loader, observe
 from rethaw.engine.guidance import Shift
-from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors, save_tensors, write_description
-from rethaw.ops import mix_seed, needs_coefficients, per_image, rand, seeded
+from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors
+from rethaw.ops import mix_seed, needs_coefficients, per_image, seeded
 
 if TYPE_CHECKING:
-    from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.sampling import Sampling
 
 FAINT = 0.01  # least α that a gradient is divided by: at α = 0 nothing of x0 is left to see
@@ -107,66 +102,3 @@ def gradient(classifier: Classifier, x: Tensor, t: Tensor, target: Tensor) -> Te
         log_p = classifier(seen, t.to(weights.dtype)).gather(1, target[:, None]).sum()
         (found,) = torch.autograd.grad(log_p, seen)
     return found.to(x.dtype)
-
-
-def train_classifier(
-    pipeline: Pipeline, steps: int, watch: Callable[[int, float], None] | None = None
-) -> dict[str, float]:
-    """Trains a classifier of a run's degraded training images and writes it into the run.
-
-    Gives the loss and the accuracy of the last tenth of the steps. watch: called with each step and its loss.
-    """
-    from rethaw.engine.components import complete
-
-    if pipeline.config.classifier is None or pipeline.folder is None:
-        raise RethawError(
-            "this is not a run with a classifier", "Load a run, with the override classifier.use=core.convnet."
-        )
-    data = pipeline.build_data()
-    item = complete(pipeline.config.classifier, data, pipeline.registry)
-    pipeline.config = replace(pipeline.config, classifier=item)
-    classifier = build_classifier(pipeline).train()
-    found = [*fit(pipeline, classifier, data, steps, watch)][-max(1, steps // 10) :]
-    save_tensors(pipeline.folder / CLASSIFIER, classifier.network.state_dict())
-    run = load_config(str(pipeline.folder / CONFIG))[0]  # without what the command line changed for this training alone
-    write_description(pipeline.folder, replace(run, classifier=item), pipeline.registry, pipeline.image_shape)
-    losses, hits = zip(*found, strict=True)
-    return {"loss": sum(losses) / len(found), "accuracy": sum(hits) / len(found)}
-
-
-def fit(
-    pipeline: Pipeline, classifier: Classifier, data: Any, steps: int, watch: Callable[[int, float], None] | None
-) -> Iterator[tuple[float, float]]:
-    """Trains a classifier; the loss and the accuracy of each step."""
-    config, train = pipeline.config, pipeline.config.train
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=train.lr, weight_decay=train.weight_decay)
-    order = Order(data, mix_seed(config.seed, "classifier"), config.restorer.channels, steps * train.batch_size)
-    with seeded(pipeline.device, mix_seed(config.seed, "classifier layers")):
-        for step, batch in enumerate(loader(order, 0, train.batch_size, train.workers), 1):
-            target = classifier.indices(labels_of(batch, classifier.field), pipeline.device)
-            log_p = classifier(*degraded(pipeline, batch))
-            loss = F.nll_loss(log_p, target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            value = float(loss.detach())
-            if watch:
-                watch(step, value)
-            yield value, float((log_p.argmax(1) == target).float().mean())
-
-
-def degraded(pipeline: Pipeline, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Training images at severities drawn uniformly, as the restorer meets them."""
-    x0 = batch["image"].to(pipeline.device)
-    rngs = [torch.Generator().manual_seed(mix_seed(pipeline.config.seed, "classify", p)) for p in batch["position"]]
-    t = rand(x0, rngs, ())
-    x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
-    return observe(x_t, pipeline.config.observation, rngs), t
-
-
-def labels_of(batch: dict[str, Any], field: str) -> Sequence[Any]:
-    """The labels of a batch. Raises RethawError where the data has none."""
-    if field not in batch:
-        raise RethawError(f"the training data has no {field!r}", lacking(field))
-    labels: Sequence[Any] = batch[field]
-    return labels

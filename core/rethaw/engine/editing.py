@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
+from rethaw.config.model import Guidance
 from rethaw.engine.conditioners import Values
 from rethaw.engine.likelihood import Likelihood, likelihood
 from rethaw.engine.reference import between, known, noised
@@ -46,7 +47,8 @@ class Editing(Sampling):
     @torch.no_grad()
     def edit(
         self, images: Tensor | Sequence[Picture], strength: float = 0.6, *, sampler: str | None = None,
-        steps: int | None = None, cond: Mapping[str, Sequence[Any]] | None = None, seed: int | None = None,
+        steps: int | None = None, cond: Values | None = None, guidance: Guidance | float | None = None,
+        seed: int | None = None,
     ) -> Tensor:  # fmt: skip
         """New images after references of one size (SDEdit, 2108.01073): degraded to severity `strength`, and restored.
 
@@ -55,8 +57,8 @@ class Editing(Sampling):
         x0 = images if isinstance(images, Tensor) else torch.stack([self.tensor(image) for image in images])
         x, state = self.reference(x0, strength, seed)
         rng = generators((self.config.seed if seed is None else seed) + 1, len(x))
-        walk = self.trajectory(x, strength, state=state, sampler=sampler, steps=steps, cond=cond, generator=rng)
-        return last(walk).x
+        options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": cond, "guidance": guidance}
+        return last(self.trajectory(x, strength, state=state, generator=rng, **options)).x
 
     def reference(
         self, x0: Tensor, strength: float, seed: int | None = None, first: int = 0
@@ -69,17 +71,21 @@ class Editing(Sampling):
     @torch.no_grad()
     def interpolate(
         self, first: Picture, second: Picture, count: int = 8, strength: float = 0.6, *, own: bool = False,
-        sampler: str | None = None, steps: int | None = None, seed: int | None = None,
+        sampler: str | None = None, steps: int | None = None, cond: Mapping[str, Any] | None = None,
+        guidance: Guidance | float | None = None, seed: int | None = None,
     ) -> Tensor:  # fmt: skip
         """`count` images from one picture to another of its size: both degraded, mixed, and restored.
 
         own: each picture has a state of its own (a noise), and they are mixed spherically; else they share one.
+        cond: a value by field, the same for all.
         """
         seed = self.config.seed if seed is None else seed
         a, b = (self.tensor(image).to(self.device) for image in (first, second))
         x, state = between(self.degradation, a, b, count, strength, seed, own)
         rng = [generators(seed + 1, 1)[0] for _ in range(count)]  # the same draws for all: only the mixture differs
-        return last(self.trajectory(x, strength, state=state, sampler=sampler, steps=steps, generator=rng)).x
+        told = {field: [value] * count for field, value in (cond or {}).items()}
+        options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": told, "guidance": guidance}
+        return last(self.trajectory(x, strength, state=state, generator=rng, **options)).x
 
     def log_likelihood(
         self, images: Tensor, *, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError
+from rethaw.config.model import Guidance
+from rethaw.engine.conditioners import Values
 from rethaw.engine.pipeline import Pipeline
 from rethaw.engine.sampling import last
 from rethaw.ops import generators
@@ -75,11 +77,12 @@ def batches(paths: Iterable[Path], pipeline: Pipeline, skipped: list[str]) -> It
 def evaluate(
     pipeline: Pipeline, paths: Sequence[Path], samplers: Sequence[str], severity: float = 1.0,
     steps: int | None = None, seed: int = 0, watch: Callable[[int], None] | None = None,
+    cond: Mapping[str, str] | None = None, guidance: Guidance | float | None = None,
 ) -> Report:  # fmt: skip
     """Measures the degraded images and each sampler's results with the pipeline's metrics.
 
-    Samplers get the state that was drawn, or infer it where the degradation can; conditioners what they observe of the
-    clean images, else their null. watch: called with images done.
+    Samplers get the state that was drawn, or infer it where the degradation can; conditioners what `cond` says for all
+    images, by field, or what they observe of the clean images, else their null. watch: called with images done.
     """
     names = ["degraded", *samplers]
     meters = {name: {item.id: pipeline.registry.build("metric", item.use, item.params) for item in pipeline.config.metrics}
@@ -88,13 +91,15 @@ def evaluate(
     for clean in batches(paths, pipeline, report.skipped):
         clean = clean.to(pipeline.device)
         x_t, state = pipeline.degrade(clean, severity, seed, report.images)
-        results, cond = {"degraded": x_t}, pipeline.observed(clean, seed, report.images)
+        told: Values = {key: [value] * len(clean) for key, value in (cond or {}).items()}
+        results, told = {"degraded": x_t}, {**pipeline.observed(clean, seed, report.images), **told}
         for name in samplers:
             began = time.perf_counter()
             rng = generators(seed + 1, len(clean), report.images)
             walk = pipeline.restoration(
-                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, cond=cond, generator=rng
-            )
+                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, cond=told, guidance=guidance,
+                generator=rng,
+            )  # fmt: skip
             results[name] = last(walk).x
             report.seconds[name] += time.perf_counter() - began
         for name, image in results.items():

@@ -4,6 +4,7 @@
     lock.json             versions, plugins with their sources, seed, image shape
     model.safetensors     the weights to use (averaged ones where `train.ema` is on), and the fitted prior
     classifier.safetensors  of degraded images, where `rethaw train-classifier` made one
+    classifier-checkpoint.pt  all that resuming its training needs, while that is not finished
     checkpoint.pt         all that resuming needs; replaced in one step
     log.jsonl, loss.png   step, loss, rate, learning rate
     preview.png           clean, degraded and restored training images
@@ -32,7 +33,7 @@ from rethaw.files import replacing, write_text
 from rethaw.registry import Registry
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
-CLASSIFIER = "classifier.safetensors"
+CLASSIFIER, CLASSIFIER_CHECKPOINT = "classifier.safetensors", "classifier-checkpoint.pt"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

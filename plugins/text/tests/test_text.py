@@ -185,3 +185,25 @@ def test_from_a_yaml_to_a_caption_that_steers_on_the_command_line(tmp_path: Path
     assert json.loads((tmp_path / "restored/report.json").read_text())["images"]
     done = command("generate", "run", "--cond", "capton=x", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "Did you mean caption?" in done.stderr
+
+
+@pytest.mark.parametrize("gives", ["tokens", "both"])
+def test_tokens_go_through_training_and_cross_attention_to_what_is_generated(tmp_path: Path, gives: str) -> None:
+    for label in ("cat", "dog"):
+        photos(tmp_path / "data" / label, 2)
+    text = f"conditioner: {{use: text.encoder, gives: {gives}}}\n"
+    path = recipe(tmp_path, tmp_path / "data", "{use: core.gaussian_noise}", text)
+    rethaw.Pipeline.from_yaml(path, ["data.captions='a photo of a {label}'", "train.lr=0.02", "train.steps=12"]).train(
+        tmp_path / "run"
+    )
+    pipeline = rethaw.Pipeline.load(tmp_path / "run")
+    heard = {name: p for name, p in pipeline.restorer.named_parameters() if "cross" in name}  # type: ignore[union-attr]
+    assert heard and all(float(p.detach().abs().max()) > 0 for p in heard.values()), (
+        "cross-attention has learnt nothing"
+    )
+    first, again, second, led = (
+        pipeline.generate(1, steps=2, cond={"caption": [caption]}, guidance=scale)
+        for caption, scale in (("a cat", None), ("a cat", None), ("a large red dog", None), ("a cat", 3.0))
+    )
+    assert torch.equal(first, again)
+    assert (first - second).abs().max() > 1e-5 < (first - led).abs().max()
