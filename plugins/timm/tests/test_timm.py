@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,27 @@ def test_weights_of_a_file(weights: Path) -> None:
         "backbone", "timm.unet", Context(3, 3, initial=False), encoder="test_resnet", weights="gone.pth"
     )
     assert loaded.multiple == 16, "a trained run needs the file no more"
+
+
+def test_pretrained_weights_come_from_the_cache_that_timm_fills(
+    offline: None, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache as huggingface_hub lays it out after a download; the weights are this test's own."""
+    cfg = timm.get_pretrained_cfg("test_resnet")
+    assert cfg is not None
+    repository = tmp_path / "hub" / f"models--{cfg.hf_hub_id.replace('/', '--')}"
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    shutil.copy(weights, snapshot / "model.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    found, given = (
+        unet("test_resnet", **how).encoder.state_dict() for how in ({"pretrained": True}, {"weights": str(weights)})
+    )
+    assert found.keys() == given.keys() and all(torch.equal(found[key], given[key]) for key in found)
+    fresh = unet("test_resnet").encoder.state_dict()
+    assert any(not torch.equal(found[key], fresh[key]) for key in found)
 
 
 def test_nothing_is_downloaded_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
