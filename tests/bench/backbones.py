@@ -188,13 +188,15 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     """RMSE against minutes of training, a line a contestant."""
     from matplotlib.figure import Figure
 
-    figure = Figure((7, 4), layout="constrained")
+    figure = Figure((8, 4), layout="constrained")
     axes = figure.subplots()
     for name, found in results.items():
         rows = found["rows"][:-1]  # the last one is of all images
         axes.plot([r["minutes"] for r in rows], [r["core.direct"]["rmse"] for r in rows], marker=".", label=name)
     axes.set(xlabel="minutes of training", ylabel="RMSE, direct, of every fifth image", yscale="log")
-    axes.legend(fontsize=8)
+    axes.yaxis.set_major_formatter("{x:.2f}")
+    axes.yaxis.set_minor_formatter("{x:.2f}")
+    figure.legend(fontsize=8, loc="outside right")
     figure.savefig(path, dpi=120)
 
 
