@@ -40,7 +40,7 @@ def pipeline(degradation: str = "{use: core.gaussian_noise}", drop: float = 0.1,
 
 def guided(made: rethaw.Pipeline, x: Any, t: Any, guidance: Guidance, cond: Any) -> Any:
     with torch.no_grad():
-        return made.bound(made.degradation, x, cond, guidance)(x, t).x0
+        return made.bound(made.degradation, x, None, cond, guidance)(x, t).x0
 
 
 def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:
