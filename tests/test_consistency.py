@@ -183,6 +183,21 @@ def test_many_steps_do_not_add_up_rounding(tmp_path: Path, way: str) -> None:
     assert (found[-1].x - exact[-1].x).abs().max() <= 1e-6
 
 
+def test_the_state_goes_into_double_precision_with_the_walk(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third party's degradation may multiply by it, which takes two tensors of one dtype."""
+    pipeline = rethaw.Pipeline.load(run(MASK), ["consistency={}"])
+    x, state = pipeline.degrade(images(1, height=16, width=16, dtype=torch.float32), 1.0)
+    met, degrade = [], pipeline.degradation.degrade
+
+    def spy(x0: Any, t: Any, state: Any) -> Any:
+        met.extend((x0.dtype, *(value.dtype for value in state.values())))
+        return degrade(x0, t, state)
+
+    monkeypatch.setattr(pipeline.degradation, "degrade", spy)
+    assert pipeline.restore(x, state=state, sampler="core.cold").dtype == torch.float32
+    assert met and set(met) == {torch.float64}
+
+
 def test_the_inverse_is_refused_where_there_is_none(run: Any, tmp_path: Path) -> None:
     for degradation, reason in ((NOISE, "any x0 explains any x_t"), ("{use: kornia.jpeg}", "neither svd nor adjoint")):
         with pytest.raises(RethawError, match=f"restorer.input: inverse does not go with .*{reason}"):

@@ -22,8 +22,8 @@ def train_classifier(
 ) -> None:
     """Train a classifier of a run's degraded images, for classifier guidance; only where the degradation is Gaussian noise.
 
-    Writes classifier.safetensors into the run; Ctrl-C saves where it is. Overrides are of the classifier (classifier.width=64), the data and
-    the training loop (train.lr=0.001).
+    Writes classifier.safetensors into the run; Ctrl-C saves where it is. Overrides are of the classifier
+    (classifier.width=64), the data and the training loop (train.lr=0.001).
 
     [bold]Examples[/]
 

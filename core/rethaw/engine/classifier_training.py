@@ -49,8 +49,9 @@ def train_classifier(
 ) -> Trained:
     """Trains a classifier of a run's degraded training images and writes it into the run.
 
-    resume: goes on with an interrupted training, as that was started. watch: called with each step, and how many there are. SIGINT and SIGTERM
-    end the training between two steps, with a checkpoint. Raises RethawError where the run is not fit for it.
+    resume: goes on with an interrupted training, as that was started. watch: called with each step, and how many there
+    are. SIGINT and SIGTERM end the training between two steps, with a checkpoint. Raises RethawError where the run is
+    not fit for it.
     """
     if pipeline.config.classifier is None or pipeline.folder is None:
         raise RethawError(

@@ -95,7 +95,8 @@ class Sampling:
         chosen = self.sampler(sampler, steps)
         self._check(chosen, state, observation, before_last(self.degradation, drawn))
         given = x.dtype
-        x = x.double() if precise(self.config, self.device) else x
+        if precise(self.config, self.device):
+            x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
         severities = severity_rows(grid(chosen, self.degradation, start), x)
         degradation = along(self.degradation, severities)
         restore = self.bound(degradation, x, state, cond, guidance)
