@@ -46,8 +46,11 @@ def commands() -> list[str]:
                 .replace("    rethaw", "    rethaw")
             )
             lines += [f"### `rethaw {path}`", "", text, ""]
-            rows = [(f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.name.upper()}`", p.help or "") for p in leaf.params
-                    if p.name != "help"]  # fmt: skip
+            rows = [
+                (f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.name.upper()}`", p.help or "")
+                for p in leaf.params
+                if p.name != "help"
+            ]
             lines += table(("argument or option", "meaning"), rows)
     return lines
 
@@ -84,8 +87,14 @@ def components() -> list[str]:
 def component(full: str, spec: Spec) -> list[str]:
     traits = declared(spec)
     about = inspect.cleandoc(spec.params.__doc__ or "").partition("\n")[0]
-    return [f"### `{full}` ({spec.kind})", "", about, "", *([f"Declared: {', '.join(traits)}.", ""] if traits else []),
-            *dataclass_table(spec.params)]  # fmt: skip
+    return [
+        f"### `{full}` ({spec.kind})",
+        "",
+        about,
+        "",
+        *([f"Declared: {', '.join(traits)}.", ""] if traits else []),
+        *dataclass_table(spec.params),
+    ]
 
 
 def page() -> str:

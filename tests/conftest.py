@@ -54,7 +54,14 @@ class Site:
         path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
         self.env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def add(self, namespace: str, source: str = PLUGIN, requires: str | None = "rethaw>=0.1", distribution: str = "", version: str = "1.0") -> str:  # fmt: skip
+    def add(
+        self,
+        namespace: str,
+        source: str = PLUGIN,
+        requires: str | None = "rethaw>=0.1",
+        distribution: str = "",
+        version: str = "1.0",
+    ) -> str:
         """Writes the distribution `rethaw-NAMESPACE` with a light module; the module's name."""
         distribution = distribution or f"rethaw-{namespace}"
         module = distribution.replace("-", "_")

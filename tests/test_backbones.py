@@ -14,8 +14,16 @@ from rethaw.api import Context, RethawError
 from tests.backbones import COND, falls, heard, images, returns_by_safetensors
 from tests.helpers import rethaw as command
 
-ADM: dict[str, Any] = {"width": 16, "multipliers": [1, 2, 2], "blocks": 1, "patch": 1, "attention": [1, 2], "skips": "concat",
-                       "norm": "group", "resample": "residual"}  # fmt: skip
+ADM: dict[str, Any] = {
+    "width": 16,
+    "multipliers": [1, 2, 2],
+    "blocks": 1,
+    "patch": 1,
+    "attention": [1, 2],
+    "skips": "concat",
+    "norm": "group",
+    "resample": "residual",
+}
 FORMS: list[dict[str, Any]] = [{}, ADM]
 
 
@@ -72,9 +80,12 @@ def multiply_adds(net: Any, side: int) -> float:
 
 @pytest.mark.parametrize(
     "words, told",
-    [(["xyzzy"], "no backbone matches 'xyzzy'"), (["--max-params", "5X"], "500K or 5M, not '5X'"),
-     (["core", "--max-params", "1K"], "no backbone of at most 1K weights")],
-)  # fmt: skip
+    [
+        (["xyzzy"], "no backbone matches 'xyzzy'"),
+        (["--max-params", "5X"], "500K or 5M, not '5X'"),
+        (["core", "--max-params", "1K"], "no backbone of at most 1K weights"),
+    ],
+)
 def test_backbones_that_are_not_there(words: list[str], told: str, tmp_path: Path) -> None:
     done = command("backbones", *words, cwd=tmp_path, check=False)
     assert done.returncode == 2 and told in done.stderr

@@ -26,7 +26,10 @@ MISTAKES = [
     ("validate .", "is a folder without resolved.yaml, so it is no run"),
     ("validate image.png", "image.png is not a text file in UTF-8"),
     (f"validate {'n' * 300}", "File name too long"),
-    ("validate misspelt.yaml", "misspelt.yaml:2:20: degradation: there is no degradation 'kornia.gausian_blur'\n    Did you mean kornia.gaussian_blur"),
+    (
+        "validate misspelt.yaml",
+        "misspelt.yaml:2:20: degradation: there is no degradation 'kornia.gausian_blur'\n    Did you mean kornia.gaussian_blur",
+    ),
     ("validate absent.yaml", "absent.yaml:2:14: degradation: no installed plugin is named 'nowhere'"),
     ("validate kind.yaml", "kind.yaml:2:14: degradation: core.cold is a sampler, not a degradation"),
     ("validate wrong.yaml", 'wrong.yaml:3:16: train.steps: input should be a whole number, not "many"'),
@@ -35,7 +38,10 @@ MISTAKES = [
     ("validate syntax.yaml", "syntax.yaml:1:4: not valid YAML"),
     ("validate evil.yaml", "evil.yaml:1:14: the tag !!python/object/apply:os.system is not allowed"),
     ("validate demo train.steps", "command line: train.steps: an override is key=value"),
-    ("validate demo train.steps=-1", "command line: train.steps=-1: train.steps: input should be greater than or equal to 1"),
+    (
+        "validate demo train.steps=-1",
+        "command line: train.steps=-1: train.steps: input should be greater than or equal to 1",
+    ),
     ("--block kornia validate demo", "plugin 'kornia' of rethaw-kornia is not loaded: it is blocked"),
     ("validate demo --bogus", "No such option"),
     ("plugins list --kind nope", "there is no kind 'nope'\n  The kinds are: degradation"),
@@ -61,7 +67,7 @@ MISTAKES = [
     ("generate nowhere -n 0", "Invalid value for '-n'"),
     ("evaluate nowhere", "Missing option '--data'"),
     ("evaluate nowhere --data image.png", "nowhere is not a run folder"),
-]  # fmt: skip
+]
 LINES = [line for line, _ in MISTAKES]
 
 FILES = {

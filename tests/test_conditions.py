@@ -146,8 +146,10 @@ def test_captions_stand_beside_the_images_in_a_table_or_in_the_labels(tmp_path: 
     photos(tmp_path / "cat", 2)
     photos(tmp_path / "dog", 1)
     assert captions(tmp_path, captions="a photo of a {label}") == {
-        "cat/0.png": "a photo of a cat", "cat/1.png": "a photo of a cat", "dog/0.png": "a photo of a dog",
-    }  # fmt: skip
+        "cat/0.png": "a photo of a cat",
+        "cat/1.png": "a photo of a cat",
+        "dog/0.png": "a photo of a dog",
+    }
     for name in ("cat/0", "cat/1", "dog/0"):
         (tmp_path / f"{name}.txt").write_text(f"this is {name} ☂\n", "utf-8")
     assert captions(tmp_path, captions="sidecar")["dog/0.png"] == "this is dog/0 ☂"

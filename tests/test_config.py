@@ -54,8 +54,14 @@ def problem(text: str, *overrides: str) -> str:
         (f"{MASK}zzzzz: 5", "2:1: unknown key 'zzzzz'\n    The keys here are: version, extends"),
         (f"{MASK}train: {{stepz: 5}}", "2:9: unknown key 'train.stepz'\n    Did you mean steps?"),
         ("degradation: {use: core.mask, sise: 0.5}", "1:31: unknown key 'degradation.sise'\n    Did you mean size?"),
-        ("degradation: [{use: core.mask, scedule: linear}]", "1:32: unknown key 'degradation.scedule'\n    Did you mean schedule?"),
-        ("degradation: {use: core.maks}", "1:20: degradation: there is no degradation 'core.maks'\n    Did you mean core.mask?"),
+        (
+            "degradation: [{use: core.mask, scedule: linear}]",
+            "1:32: unknown key 'degradation.scedule'\n    Did you mean schedule?",
+        ),
+        (
+            "degradation: {use: core.maks}",
+            "1:20: degradation: there is no degradation 'core.maks'\n    Did you mean core.mask?",
+        ),
         ("degradation: core.cold", "1:14: degradation: core.cold is a sampler, not a degradation"),
         ("degradation: {size: 0.5}", "1:14: degradation: say which degradation\n    Write {use: NAME}"),
         ("degradation: {use: 5}", "1:14: degradation: say which degradation"),
@@ -91,21 +97,39 @@ def problem(text: str, *overrides: str) -> str:
         (f"{MASK}data: core.folder", "2:7: data.path is missing"),
         (f"{MASK}data: {{use: core.folder, path: 5}}", "2:32: data.path: input should be text, not 5"),
         (f"{MASK}guidance: {{scale: 2.0}}", "2:1: guidance needs a conditioner"),
-        (f"{MASK}guidance: {{scale: 2.0}}\nconditioner: {{use: core.label, drop: 0}}", "2:1: guidance needs training with the null condition"),
-        (f"{MASK}conditioner: {{use: core.label, drop: 2}}", "2:38: conditioner.drop: input should be less than or equal to 1"),
+        (
+            f"{MASK}guidance: {{scale: 2.0}}\nconditioner: {{use: core.label, drop: 0}}",
+            "2:1: guidance needs training with the null condition",
+        ),
+        (
+            f"{MASK}conditioner: {{use: core.label, drop: 2}}",
+            "2:38: conditioner.drop: input should be less than or equal to 1",
+        ),
         ("restorer: {channels: 1}\ndegradation: core.desaturate", "2:1: core.desaturate works on 3-channel images"),
-        ("restorer: {channels: 1}\ndegradation: {use: core.mixture, of: [core.desaturate]}", "core.desaturate works on 3-channel"),
+        (
+            "restorer: {channels: 1}\ndegradation: {use: core.mixture, of: [core.desaturate]}",
+            "core.desaturate works on 3-channel",
+        ),
         ("degradation: [core.mask, core.mask]", "1:14: degradation: two items have the id 'mask'"),
         ("degradation: {use: core.mask, id: a.b}", '1:35: degradation.id: "a.b" is not a name'),
         ("degradation: {use: core.mask, id: '0'}", '1:35: degradation.id: "0" is not a name'),
         ("degradation: core.mixture", "1:14: degradation.of: list the members"),
         ("degradation: {use: core.mixture, of: []}", "1:38: degradation.of: list the members"),
         ("degradation: {use: core.mixture, of: core.mask}", "1:38: degradation.of: list the members"),
-        ("degradation: {use: core.mixture, of: [core.mask, core.maks]}", "1:50: degradation.of[1]: there is no degradation 'core.maks'"),
-        ("degradation: {use: core.mixture, of: [{use: core.mask, size: 2}]}", "1:62: degradation.of.size: input should be less"),
-        ("degradation: {use: core.mixture, of: [core.mask], weights: [.inf]}", "1:61: degradation.weights: inf is not a finite number"),
+        (
+            "degradation: {use: core.mixture, of: [core.mask, core.maks]}",
+            "1:50: degradation.of[1]: there is no degradation 'core.maks'",
+        ),
+        (
+            "degradation: {use: core.mixture, of: [{use: core.mask, size: 2}]}",
+            "1:62: degradation.of.size: input should be less",
+        ),
+        (
+            "degradation: {use: core.mixture, of: [core.mask], weights: [.inf]}",
+            "1:61: degradation.weights: inf is not a finite number",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_with_its_place(text: str, expected: str) -> None:
     assert expected in problem(text)
 
@@ -241,8 +265,11 @@ def folder_of(tmp_path: Path, **files: str) -> str:
 
 
 def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
-    top = folder_of(tmp_path, base="degradation: [core.mask, kornia.pixelate]\ntrain: {steps: 5, lr: 1e-2}\nseed: 4\nsampler: {use: core.cold, steps: 9}\n",
-                    top="extends: base.yaml\ndegradation: [core.desaturate]\ntrain: {steps: 6}\nsampler: {state: inferred}\n")  # fmt: skip
+    top = folder_of(
+        tmp_path,
+        base="degradation: [core.mask, kornia.pixelate]\ntrain: {steps: 5, lr: 1e-2}\nseed: 4\nsampler: {use: core.cold, steps: 9}\n",
+        top="extends: base.yaml\ndegradation: [core.desaturate]\ntrain: {steps: 6}\nsampler: {state: inferred}\n",
+    )
     made, _ = load_config(top)
     assert [item.use for item in made.degradation] == ["core.desaturate"]
     assert (made.train.steps, made.train.lr, made.seed) == (6, 1e-2, 4)
@@ -308,12 +335,24 @@ LIST = "degradation: [{id: blur, use: kornia.gaussian_blur}, core.mask]\n"
         (LIST, "degradation.mask.size=0.9", lambda c: c.degradation[1].params.size == 0.9),
         (LIST, "degradation.1=core.desaturate", lambda c: c.degradation[1].use == "core.desaturate"),
         (LIST, "degradation=core.mask", lambda c: len(c.degradation) == 1),
-        (LIST, "degradation=[core.mask, {use: kornia.pixelate, block_max: 4}]", lambda c: c.degradation[1].params.block_max == 4),
+        (
+            LIST,
+            "degradation=[core.mask, {use: kornia.pixelate, block_max: 4}]",
+            lambda c: c.degradation[1].params.block_max == 4,
+        ),
         (LIST, "degradation.blur.span=[0, 0.5]", lambda c: c.degradation[0].host.span == (0, 0.5)),
         (MASK, "degradation.size=0.9", lambda c: c.degradation[0].params.size == 0.9),
         (MASK, "degradation.mask.size=0.9", lambda c: c.degradation[0].params.size == 0.9),
-        ("degradation: {use: core.mask, id: m}", "degradation.m.size=0.9", lambda c: c.degradation[0].params.size == 0.9),
-        ("degradation: {use: core.mixture, of: [core.mask]}", "degradation.of.mask.size=0.9", lambda c: c.degradation[0].of[0].params.size == 0.9),
+        (
+            "degradation: {use: core.mask, id: m}",
+            "degradation.m.size=0.9",
+            lambda c: c.degradation[0].params.size == 0.9,
+        ),
+        (
+            "degradation: {use: core.mixture, of: [core.mask]}",
+            "degradation.of.mask.size=0.9",
+            lambda c: c.degradation[0].of[0].params.size == 0.9,
+        ),
         (MASK, "train.steps=9", lambda c: c.train.steps == 9),
         (MASK, "train.lr=1e-3", lambda c: c.train.lr == 1e-3),
         (MASK + "train:", "train.steps=9", lambda c: c.train.steps == 9),
@@ -329,7 +368,7 @@ LIST = "degradation: [{id: blur, use: kornia.gaussian_blur}, core.mask]\n"
         (MASK + "seed: 7", "seed=", lambda c: c.seed == 0),
         (MASK, "degradation.levels=null", lambda c: c.degradation[0].host.levels is None),
     ],
-)  # fmt: skip
+)
 def test_overrides(text: str, override: str, read: Any) -> None:
     assert read(config(text, override))
 
@@ -379,18 +418,31 @@ unit = st.floats(0, 1)
 words = st.text(st.characters(whitelist_categories=["L", "N", "P"]), min_size=1, max_size=6) | st.sampled_from(
     ["1e5", "0o7", "no", "~", "1:30"]
 )
-host = st.fixed_dictionaries({}, optional={
-    "span": st.tuples(st.floats(0, 0.4), st.floats(0.5, 1)).map(list),
-    "schedule": st.sampled_from(["linear", "cosine", "exponential"]) | st.lists(unit, min_size=1, max_size=3).map(
-        lambda us: [[i / len(us), u] for i, u in enumerate([0.0, *sorted(us)])]),
-    "levels": st.none() | st.integers(1, 1000),
-    "id": st.from_regex("[a-z_][a-z0-9_]{0,5}", fullmatch=True),
-})  # fmt: skip
+host = st.fixed_dictionaries(
+    {},
+    optional={
+        "span": st.tuples(st.floats(0, 0.4), st.floats(0.5, 1)).map(list),
+        "schedule": st.sampled_from(["linear", "cosine", "exponential"])
+        | st.lists(unit, min_size=1, max_size=3).map(
+            lambda us: [[i / len(us), u] for i, u in enumerate([0.0, *sorted(us)])]
+        ),
+        "levels": st.none() | st.integers(1, 1000),
+        "id": st.from_regex("[a-z_][a-z0-9_]{0,5}", fullmatch=True),
+    },
+)
 operator = st.one_of(
-    st.builds(lambda **own: {"use": "core.mask", **own}, size=st.floats(0.01, 1), shape=st.sampled_from(["bump", "box", "half"])),
-    st.builds(lambda **own: {"use": "kornia.gaussian_blur", **own}, sigma_max=st.floats(1e-9, 1e9), kernel_size=st.sampled_from([None, 3, 9])),
+    st.builds(
+        lambda **own: {"use": "core.mask", **own},
+        size=st.floats(0.01, 1),
+        shape=st.sampled_from(["bump", "box", "half"]),
+    ),
+    st.builds(
+        lambda **own: {"use": "kornia.gaussian_blur", **own},
+        sigma_max=st.floats(1e-9, 1e9),
+        kernel_size=st.sampled_from([None, 3, 9]),
+    ),
     st.builds(lambda **own: {"use": "gaussian_noise", **own}, alpha_bar=st.sampled_from(["cosine", "linear"])),
-)  # fmt: skip
+)
 item = st.builds(lambda own, keys: {**own, **keys}, operator, host)
 members = st.lists(item, min_size=1, max_size=3).map(
     lambda items: [{**one, "id": f"m{i}"} for i, one in enumerate(items)]
@@ -403,15 +455,30 @@ configs = st.fixed_dictionaries(
     optional={
         "version": st.just(1),
         "seed": st.integers(-(2**62), 2**62),
-        "data": st.fixed_dictionaries({"use": st.just("core.folder"), "path": words.map("/data/{}".format), "size": st.integers(1, 99)}),
+        "data": st.fixed_dictionaries(
+            {"use": st.just("core.folder"), "path": words.map("/data/{}".format), "size": st.integers(1, 99)}
+        ),
         "sampler": st.sampled_from(["core.direct", "naive", {"use": "cold", "state": "inferred"}]),
-        "observation": st.fixed_dictionaries({}, optional={"bits": st.sampled_from([None, 8, 16]), "noise": st.floats(0, 1)}),
-        "conditioner": st.fixed_dictionaries({"use": st.just("core.label"), "classes": st.lists(words, max_size=3), "drop": st.floats(0.01, 1)}),
+        "observation": st.fixed_dictionaries(
+            {}, optional={"bits": st.sampled_from([None, 8, 16]), "noise": st.floats(0, 1)}
+        ),
+        "conditioner": st.fixed_dictionaries(
+            {"use": st.just("core.label"), "classes": st.lists(words, max_size=3), "drop": st.floats(0.01, 1)}
+        ),
         "metrics": st.sampled_from([[], ["core.psnr"], "rmse", [{"use": "core.ssim", "id": "similarity"}]]),
-        "train": st.fixed_dictionaries({}, optional={"lr": st.floats(1e-12, 1e12), "steps": st.integers(1, 10**12), "loss": st.sampled_from(["l1", "l2"])}),
-        "plugins": st.fixed_dictionaries({}, optional={"block": st.lists(st.just("x"), max_size=1), "allow": st.none() | st.just(["kornia"])}),
+        "train": st.fixed_dictionaries(
+            {},
+            optional={
+                "lr": st.floats(1e-12, 1e12),
+                "steps": st.integers(1, 10**12),
+                "loss": st.sampled_from(["l1", "l2"]),
+            },
+        ),
+        "plugins": st.fixed_dictionaries(
+            {}, optional={"block": st.lists(st.just("x"), max_size=1), "allow": st.none() | st.just(["kornia"])}
+        ),
     },
-)  # fmt: skip
+)
 
 
 @cache

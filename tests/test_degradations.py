@@ -17,8 +17,15 @@ from rethaw.testing import CHECKS, run_check
 from tests.worlds import EVERY, EXCEPTIONS, degradation_id, images, made
 
 every = pytest.mark.parametrize("case", EVERY, ids=degradation_id)
-on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[
-    pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")])])  # fmt: skip
+on_each_device = pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+        ),
+    ],
+)
 
 
 @every

@@ -123,17 +123,19 @@ def against(
         out = model(seen, (timestep + 1) / 1000)
         theirs = scheduler.step(out, timestep, theirs, **calls(rng)).prev_sample
     mine = walk(
-        chosen, lambda x, t: Prediction(model(x, t.view(-1, 1, 1, 1))), x, degradation,
-        levels(torch.unique_consecutive(scheduler.timesteps)), torch.Generator().manual_seed(seed),
-    )  # fmt: skip
+        chosen,
+        lambda x, t: Prediction(model(x, t.view(-1, 1, 1, 1))),
+        x,
+        degradation,
+        levels(torch.unique_consecutive(scheduler.timesteps)),
+        torch.Generator().manual_seed(seed),
+    )
     assert len(mine) == steps + 1
     assert all((station.x - x_t).abs().max() <= 1e-4 for station, x_t in zip(mine, [*expected, theirs], strict=False))
     assert (mine[-1].x - theirs).abs().max() <= 1e-4
 
 
-COMMON: dict[str, Any] = {
-    "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "prediction_type": "sample",
-}  # fmt: skip
+COMMON: dict[str, Any] = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "prediction_type": "sample"}
 SEEDS = pytest.mark.parametrize("seed", range(3))
 
 
@@ -218,7 +220,7 @@ def test_edm_steps_with_noise_as_in_diffusers() -> None:
         r = torch.hypot(σ, torch.tensor(0.5))
         return Prediction((0.5 / r).square() * x + σ * 0.5 / r * model(x * 0, torch.tensor(0.0)))
 
-    chosen = sampler("core.edm", solver="euler", steps=12, sigma_min=0.01, sigma_max=20.0, churn=4.0, churn_noise=1.003)  # fmt: skip
+    chosen = sampler("core.edm", solver="euler", steps=12, sigma_min=0.01, sigma_max=20.0, churn=4.0, churn_noise=1.003)
     start = severity_at(degradation, torch.tensor([20.0], dtype=torch.float64)).item()
     severities = chosen.severities(degradation, start)
     mine = walk(chosen, restore, x, degradation, severities, rng=torch.Generator().manual_seed(5))
@@ -228,9 +230,13 @@ def test_edm_steps_with_noise_as_in_diffusers() -> None:
 # --- worlds whose answer is known ------------------------------------------------------------------------------
 
 ODES: list[tuple[str, dict[str, Any], int]] = [
-    ("core.ddim", {}, 1), ("core.flow", {"solver": "euler"}, 1), ("core.edm", {"solver": "euler"}, 1),
-    ("core.flow", {"solver": "heun"}, 2), ("core.edm", {}, 2), ("core.dpm_solver", {}, 2),
-]  # fmt: skip
+    ("core.ddim", {}, 1),
+    ("core.flow", {"solver": "euler"}, 1),
+    ("core.edm", {"solver": "euler"}, 1),
+    ("core.flow", {"solver": "heun"}, 2),
+    ("core.edm", {}, 2),
+    ("core.dpm_solver", {}, 2),
+]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
@@ -251,9 +257,13 @@ def test_a_solver_reaches_the_exact_flow_at_its_order(
 
 
 STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
-    ("core.ddpm", {"steps": 150}), ("core.ddpm", {"steps": 300, "variance": "large"}), ("core.ddim", {"steps": 150, "eta": 1.0}),
-    ("core.ddim", {"steps": 100, "eta": 0.4}), ("core.edm", {"steps": 40, "churn": 10.0}), ("core.ddpm", {"steps": 150, "spacing": "log_snr"}),
-]  # fmt: skip
+    ("core.ddpm", {"steps": 150}),
+    ("core.ddpm", {"steps": 300, "variance": "large"}),
+    ("core.ddim", {"steps": 150, "eta": 1.0}),
+    ("core.ddim", {"steps": 100, "eta": 0.4}),
+    ("core.edm", {"steps": 40, "churn": 10.0}),
+    ("core.ddpm", {"steps": 150, "spacing": "log_snr"}),
+]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])

@@ -25,9 +25,13 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "core.ddim": [{"eta": 0.0}, {"eta": 0.7}],
     "core.edm": [{"solver": "heun"}, {"solver": "euler", "churn": 2.0}],
     "core.probability_flow": [{"solver": "euler"}, {"solver": "rk4"}, {"solver": "adaptive"}],
-    "core.reverse_sde": [{"predictor": "euler_maruyama"}, {"predictor": "reverse_diffusion"}, {"predictor": "ancestral"}],
+    "core.reverse_sde": [
+        {"predictor": "euler_maruyama"},
+        {"predictor": "reverse_diffusion"},
+        {"predictor": "ancestral"},
+    ],
     "core.flow": [{"solver": "euler"}, {"solver": "heun"}],
-}  # fmt: skip
+}
 CASES = [(name, params) for name in NAMES for params in SETTINGS.get(name, [{}])]
 EVERY = pytest.mark.parametrize("name, params", CASES, ids=lambda v: str(v))
 

@@ -81,8 +81,10 @@ def test_guidance_costs_one_call_of_twice_the_batch(monkeypatch: pytest.MonkeyPa
 def test_guidance_works_with_every_sampler_and_degradation(degradation: str, sampler: str) -> None:
     made, x = pipeline(degradation), images(2, height=16, width=16)
     cond = {"label": ["cat", "fox"]}
-    plain, strong = (last(made.trajectory(x, 0.7, sampler=sampler, state=made.degrade(x)[1], steps=None, cond=cond, guidance=s)).x
-                     for s in (1.0, 4.0))  # fmt: skip
+    plain, strong = (
+        last(made.trajectory(x, 0.7, sampler=sampler, state=made.degrade(x)[1], steps=None, cond=cond, guidance=s)).x
+        for s in (1.0, 4.0)
+    )
     assert torch.isfinite(strong).all() and (plain - strong).abs().max() > 1e-3
 
 
@@ -169,9 +171,11 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
     made = rethaw.Pipeline.load(root / "noise")
     assert made.config.classifier and made.config.classifier.params.classes == ("cat", "dog")
     cat, dog, plain = (
-        made.generate(2, steps=3, cond={"label": [label] * 2}, guidance=Guidance(classifier_scale=5.0)) if label
-        else made.generate(2, steps=3) for label in ("cat", "dog", None)
-    )  # fmt: skip
+        made.generate(2, steps=3, cond={"label": [label] * 2}, guidance=Guidance(classifier_scale=5.0))
+        if label
+        else made.generate(2, steps=3)
+        for label in ("cat", "dog", None)
+    )
     assert (cat - dog).abs().max() > 1e-4 < (cat - plain).abs().max()
     with pytest.raises(RethawError, match="the classifier knows no label fish"):
         made.generate(1, steps=2, cond={"label": ["fish"]}, guidance=Guidance(classifier_scale=5.0))
@@ -253,8 +257,10 @@ def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     network = "classifier={use: timm.classifier, model: mobilenetv3_small_050}"
     found = train_classifier(rethaw.Pipeline.load(run, [network]), 2)
     assert found.loss > 0
-    cat, dog = (rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
-                for name in ("cat", "dog"))  # fmt: skip
+    cat, dog = (
+        rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
+        for name in ("cat", "dog")
+    )
     assert not torch.equal(cat, dog)
     with pytest.raises(RethawError, match="Did you mean resnet18"):
         train_classifier(rethaw.Pipeline.load(run, ["classifier={use: timm.classifier, model: resnet18b}"]), 2)

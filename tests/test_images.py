@@ -65,8 +65,17 @@ def png(path: Path, size: tuple[int, int], bits: int, colour: int, rows: list[by
 
 def tiff(path: Path, high: int, wide: int, bits: int, photometric: int, data: bytes) -> Path:
     """A little-endian TIFF of one uncompressed grey strip."""
-    tags = [(256, wide), (257, high), (258, bits), (259, 1), (262, photometric), (273, 122), (277, 1),
-            (278, high), (279, len(data))]  # fmt: skip
+    tags = [
+        (256, wide),
+        (257, high),
+        (258, bits),
+        (259, 1),
+        (262, photometric),
+        (273, 122),
+        (277, 1),
+        (278, high),
+        (279, len(data)),
+    ]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data)
     return path
@@ -262,11 +271,16 @@ def test_from_pil_leaves_its_image_alone() -> None:
 # --- files that cannot be read ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "content", "reason"), [
-    ("a.png", b"", "is empty"), ("a.png", b"hello", "no image that can be read"),
-    ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "no image that can be read"),
-    ("a.png", None, "does not exist"), ("", None, "is a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.png", b"", "is empty"),
+        ("a.png", b"hello", "no image that can be read"),
+        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "no image that can be read"),
+        ("a.png", None, "does not exist"),
+        ("", None, "is a folder"),
+    ],
+)
 def test_not_an_image(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
     path = tmp_path / name
     if content is not None:
@@ -392,11 +406,15 @@ def test_thumbnail_of_the_degraded_picture_is_dropped(tmp_path: Path) -> None:
     assert again.get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06" and not again.get_ifd(1)
 
 
-@pytest.mark.parametrize(("name", "pixels", "reason"), [
-    ("a.xyz", torch.zeros(3, 2, 2), "ending"), ("a.png", torch.zeros(2, 2, 2), "shape"),
-    ("a.png", torch.full((1, 2, 2), torch.nan), "not finite"),
-    ("a.webp", torch.zeros(1, 1, 20000), "could not be written"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "pixels", "reason"),
+    [
+        ("a.xyz", torch.zeros(3, 2, 2), "ending"),
+        ("a.png", torch.zeros(2, 2, 2), "shape"),
+        ("a.png", torch.full((1, 2, 2), torch.nan), "not finite"),
+        ("a.webp", torch.zeros(1, 1, 20000), "could not be written"),
+    ],
+)
 def test_what_cannot_be_written(tmp_path: Path, name: str, pixels: Tensor, reason: str) -> None:
     with pytest.raises(RethawError, match=reason) as caught:
         write_image(tmp_path / name, pixels)

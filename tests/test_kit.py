@@ -185,14 +185,31 @@ class WrongSvd(Faulty):
 @pytest.mark.parametrize(
     "faulty, check",
     [
-        (NotTheIdentity, "identity_at_zero"), (OtherType, "identity_at_zero"), (InPlace, "pure"), (GlobalState, "pure"),
-        (FreshNoise, "pure"), (SeesTheImage, "state_of_each_image"), (SharedState, "state_of_each_image"),
-        (OneSeverity, "each_image_alone"), (Shrinks, "grows"), (Jumps, "continuous"), (NotLinear, "linear"),
-        (WrongAdjoint, "adjoint"), (WrongInference, "infers"), (WrongCoefficients, "coefficients"), (WrongPrior, "prior"),
-        (MixesTheBatch, "prior"), (NotBounded, "stays_in_range"), (NotFinite, "stays_in_range"), (NoGradient, "gradient"),
-        (WrongGradient, "gradient"), (Stacks, "memory"), (Coarse, "low_precision"), (WrongSvd, "svd"),
+        (NotTheIdentity, "identity_at_zero"),
+        (OtherType, "identity_at_zero"),
+        (InPlace, "pure"),
+        (GlobalState, "pure"),
+        (FreshNoise, "pure"),
+        (SeesTheImage, "state_of_each_image"),
+        (SharedState, "state_of_each_image"),
+        (OneSeverity, "each_image_alone"),
+        (Shrinks, "grows"),
+        (Jumps, "continuous"),
+        (NotLinear, "linear"),
+        (WrongAdjoint, "adjoint"),
+        (WrongInference, "infers"),
+        (WrongCoefficients, "coefficients"),
+        (WrongPrior, "prior"),
+        (MixesTheBatch, "prior"),
+        (NotBounded, "stays_in_range"),
+        (NotFinite, "stays_in_range"),
+        (NoGradient, "gradient"),
+        (WrongGradient, "gradient"),
+        (Stacks, "memory"),
+        (Coarse, "low_precision"),
+        (WrongSvd, "svd"),
     ],
-)  # fmt: skip
+)
 def test_each_check_catches_its_fault(faulty: type, check: str) -> None:
     CHECKS[check](Faulty(), CASE)
     with pytest.raises(AssertionError):
@@ -201,9 +218,13 @@ def test_each_check_catches_its_fault(faulty: type, check: str) -> None:
 
 @pytest.mark.parametrize(
     "faulty, check",
-    [(TooSmall, "any_size"), (ReadsAValue, "waits_for_no_device"), (BooleanIndex, "waits_for_no_device"),
-     (BreaksTheGraph, "compiles")],
-)  # fmt: skip
+    [
+        (TooSmall, "any_size"),
+        (ReadsAValue, "waits_for_no_device"),
+        (BooleanIndex, "waits_for_no_device"),
+        (BreaksTheGraph, "compiles"),
+    ],
+)
 def test_what_torch_itself_refuses_is_told(faulty: type, check: str) -> None:
     CHECKS[check](Faulty(), CASE)
     with pytest.raises(Exception):  # noqa: B017 - torch's own

@@ -50,9 +50,20 @@ def after(program: str, *words: str) -> tuple[int, set[str]]:
 
 @pytest.mark.parametrize(
     "line",
-    ["--help", "--version", "train --help", "plugins list", "plugins show core.cold", "validate demo", "validate demo --show",
-     "validate deblur", "schema", "recipes", "recipes demo"],
-)  # fmt: skip
+    [
+        "--help",
+        "--version",
+        "train --help",
+        "plugins list",
+        "plugins show core.cold",
+        "validate demo",
+        "validate demo --show",
+        "validate deblur",
+        "schema",
+        "recipes",
+        "recipes demo",
+    ],
+)
 def test_commands_without_tensors(line: str) -> None:
     code, modules = after(COMMAND, *line.split())
     assert code == 0 and "rethaw" in modules
@@ -68,8 +79,14 @@ def test_mistakes_are_told_before_torch_is_imported(line: str) -> None:
     assert not modules & HEAVY
 
 
-MODULES = ["rethaw", "rethaw.api", "rethaw.config", "rethaw.registry", CORE_MODULE,
-           *(claim.module for claims in Plugins().claims.values() for claim in claims)]  # fmt: skip
+MODULES = [
+    "rethaw",
+    "rethaw.api",
+    "rethaw.config",
+    "rethaw.registry",
+    CORE_MODULE,
+    *(claim.module for claims in Plugins().claims.values() for claim in claims),
+]
 
 
 @pytest.mark.parametrize("module", dict.fromkeys(MODULES))

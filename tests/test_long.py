@@ -59,8 +59,12 @@ def test_two_processes_share_a_training(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "rethaw.cli.main"]
     done = subprocess.run(
         [*launch, "train", "small.yaml", *words, "train.batch_size=2", "--out", "two"],
-        cwd=tmp_path, env=env(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=env(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt")["restorer"] for name in ("one", "two"))
     apart = torch.cat([(one[key] - two[key]).abs().flatten() for key in one])

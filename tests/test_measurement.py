@@ -17,9 +17,13 @@ from tests.worlds import images, liar, oracle
 
 NOISE = rethaw.build("degradation", "core.gaussian_noise")
 MEASUREMENTS: list[tuple[str, dict[str, Any]]] = [
-    ("core.mask", {"shape": "box"}), ("core.mask", {"shape": "strokes"}), ("core.desaturate", {}),
-    ("kornia.gaussian_blur", {"sigma_max": 1.5}), ("kornia.pixelate", {"block_max": 4}), ("kornia.downsample", {"steps": 2}),
-]  # fmt: skip
+    ("core.mask", {"shape": "box"}),
+    ("core.mask", {"shape": "strokes"}),
+    ("core.desaturate", {}),
+    ("kornia.gaussian_blur", {"sigma_max": 1.5}),
+    ("kornia.pixelate", {"block_max": 4}),
+    ("kornia.downsample", {"steps": 2}),
+]
 
 
 def sampled(name: str, restore: Any, x: Any, observation: Any, rng: Any, **params: Any) -> list[Any]:
@@ -202,10 +206,16 @@ def test_the_posterior_is_that_of_its_information_form(σ_y: float) -> None:
     assert off < 0.02 and abs(ratio - 1) < 0.03
 
 
-@pytest.mark.parametrize("name, σ_y, off, low, high", [
-    ("core.ddrm", 0.0, 0.6, 0.7, 1.0), ("core.ddrm", 0.1, 0.3, 0.4, 0.8), ("core.ddnm", 0.0, 0.3, 0.6, 1.0),
-    ("core.ddnm", 0.1, 0.4, 0.2, 0.6), ("core.dps", 0.1, 0.6, 0.7, 1.3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, σ_y, off, low, high",
+    [
+        ("core.ddrm", 0.0, 0.6, 0.7, 1.0),
+        ("core.ddrm", 0.1, 0.3, 0.4, 0.8),
+        ("core.ddnm", 0.0, 0.3, 0.6, 1.0),
+        ("core.ddnm", 0.1, 0.4, 0.2, 0.6),
+        ("core.dps", 0.1, 0.6, 0.7, 1.3),
+    ],
+)
 def test_the_bias_is_as_documented(name: str, σ_y: float, off: float, low: float, high: float) -> None:
     found = biases(name, {}, σ_y, 1000)
     assert found[0] < off and low < found[1] < high, found

@@ -25,10 +25,12 @@ from tests.helpers import photos, recipe
 from tests.worlds import images, made
 
 NOISES: list[str] = [
-    "{use: core.gaussian_noise}", "{use: core.gaussian_noise, process: ve, sigma_max: 20}",
-    "{use: core.gaussian_noise, process: flow}", "[{use: core.gaussian_noise, alpha_bar: linear, levels: 100, id: hot}]",
+    "{use: core.gaussian_noise}",
+    "{use: core.gaussian_noise, process: ve, sigma_max: 20}",
+    "{use: core.gaussian_noise, process: flow}",
+    "[{use: core.gaussian_noise, alpha_bar: linear, levels: 100, id: hot}]",
     "{use: animals.animorphosis}",
-]  # fmt: skip
+]
 TYPES = ["x0", "residual", *READINGS]
 T = torch.tensor([0.0, 0.02, 0.3, 0.7, 0.98, 1.0], dtype=torch.float64)
 
@@ -103,12 +105,15 @@ def test_edm_is_the_preconditioning_of_its_paper() -> None:
     assert torch.allclose(when, σ.flatten().log() / 4)
 
 
-@pytest.mark.parametrize("key, text, words", [
-    ("prediction: eps", "core.mask", "prediction: eps does not go with core.mask: it has no coefficients"),
-    ("prediction: edm", "kornia.gaussian_blur", "no coefficients"),
-    ("prediction: score", "animals.animorphosis", "z is not Gaussian"),
-    ("variance: learned", "animals.animorphosis", "z is not Gaussian"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "key, text, words",
+    [
+        ("prediction: eps", "core.mask", "prediction: eps does not go with core.mask: it has no coefficients"),
+        ("prediction: edm", "kornia.gaussian_blur", "no coefficients"),
+        ("prediction: score", "animals.animorphosis", "z is not Gaussian"),
+        ("variance: learned", "animals.animorphosis", "z is not Gaussian"),
+    ],
+)
 def test_what_a_degradation_cannot_give_is_refused_when_the_pipeline_is_built(key: str, text: str, words: str) -> None:
     with pytest.raises(RethawError, match=words.replace(".", r"\.")):
         rethaw.Pipeline(*load_text(f"degradation: {text}\nrestorer: {{{key}}}"), device="cpu")
@@ -269,13 +274,21 @@ def test_log_normal_severities_have_log_normal_noise_levels(text: str) -> None:
 # --- end to end --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("restorer, train, sampler", [
-    ("prediction: eps", "loss: l2, weighting: min_snr, severities: discrete", "core.ddpm"),
-    ("prediction: eps, variance: learned", "loss: l2, severities: stratified", "{use: core.ddpm, variance: learned}"),
-    ("prediction: edm", "loss: l2, severities: log_normal", "core.edm"),
-    ("prediction: v", "loss: huber, weighting: p2", "core.ddim"), ("prediction: score", "loss: l2", "core.dpm_solver"),
-    ("prediction: flow", "loss: l2, severities: stratified", "core.flow"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "restorer, train, sampler",
+    [
+        ("prediction: eps", "loss: l2, weighting: min_snr, severities: discrete", "core.ddpm"),
+        (
+            "prediction: eps, variance: learned",
+            "loss: l2, severities: stratified",
+            "{use: core.ddpm, variance: learned}",
+        ),
+        ("prediction: edm", "loss: l2, severities: log_normal", "core.edm"),
+        ("prediction: v", "loss: huber, weighting: p2", "core.ddim"),
+        ("prediction: score", "loss: l2", "core.dpm_solver"),
+        ("prediction: flow", "loss: l2, severities: stratified", "core.flow"),
+    ],
+)
 def test_each_kind_trains_resumes_and_samples(tmp_path: Path, restorer: str, train: str, sampler: str) -> None:
     path = recipe(tmp_path, photos(tmp_path / "photos"), "{use: core.gaussian_noise, levels: 100}")
     text = path.read_text().replace("prediction: residual", restorer).replace("train: {", f"train: {{{train}, ")

@@ -66,8 +66,17 @@ def test_singular_vectors_are_orthogonal_and_give_the_adjoint(case: Any) -> None
 
 def test_what_has_an_svd() -> None:
     have = {case[0] for case in EVERY if hasattr(made(case), "svd")}
-    assert have >= {"core.gaussian_noise", "core.fade", "core.mask", "core.cumulative_mask", "core.desaturate",
-                    "kornia.gaussian_blur", "kornia.cumulative_blur", "kornia.downsample", "kornia.hue"}  # fmt: skip
+    assert have >= {
+        "core.gaussian_noise",
+        "core.fade",
+        "core.mask",
+        "core.cumulative_mask",
+        "core.desaturate",
+        "kornia.gaussian_blur",
+        "kornia.cumulative_blur",
+        "kornia.downsample",
+        "kornia.hue",
+    }
 
 
 # --- photons -----------------------------------------------------------------------------------------------------------
@@ -133,7 +142,15 @@ def test_a_random_mask_is_a_crop_of_one_twice_as_large() -> None:
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_mask_to_a_colour_is_its_definition(backwards: bool) -> None:
     x, steps = images(1, height=16, width=16), 40
-    d = rethaw.build("degradation", "core.cumulative_mask", kernel_std=0.05, initial=1, steps=steps, colour="random", reversed=backwards)  # fmt: skip
+    d = rethaw.build(
+        "degradation",
+        "core.cumulative_mask",
+        kernel_std=0.05,
+        initial=1,
+        steps=steps,
+        colour="random",
+        reversed=backwards,
+    )
     state = d.draw(x, generators(0, 1))
     assert state["colour"].shape == (1, 3, 1, 1) and state["colour"].abs().max() <= 0.5
     m = [bump(17, 0.05 * (i + 1))[1:, 1:] for i in range(steps)]

@@ -63,9 +63,11 @@ IMPORT_TIME = {
     "paramless": (answering(FINE, "P,", "dict,"), "the parameters of 'fade' are not a dataclass"),
     "targetless": (answering(FINE, "x:y", "nowhere"), "the target of 'fade' is 'nowhere'"),
     "reserved": (answering(FINE, "'None.'", "use: str = ''"), "the host's own keys"),
-    "curious": (answering(FINE, "degradations():", "degradations(config):"),
-                "registering it raised PluginValidationError"),
-}  # fmt: skip
+    "curious": (
+        answering(FINE, "degradations():", "degradations(config):"),
+        "registering it raised PluginValidationError",
+    ),
+}
 """Plugins that cannot load, by namespace: the source of the module, and what must be told."""
 
 METADATA = {
@@ -230,12 +232,17 @@ BUILD = {
     "good": (OPS, "None"),
     "gone": (None, "building gone.fade raised ModuleNotFoundError"),
     "empty": ("", "building empty.fade raised AttributeError"),
-    "bursts": ("def Fade(params): raise RuntimeError('in build')", "building bursts.fade raised RuntimeError: in build"),
+    "bursts": (
+        "def Fade(params): raise RuntimeError('in build')",
+        "building bursts.fade raised RuntimeError: in build",
+    ),
     "quits": ("def Fade(params): raise SystemExit(1)", "building quits.fade raised SystemExit: 1"),
     "partial": (OPS.replace("def draw", "def drew"), "partial.fade is a Fade without draw, not a degradation"),
-    "speaks": ("from rethaw.api import RethawError\ndef Fade(params): raise RethawError('no weights here', 'Fetch them.')",
-               "speaks.fade: no weights here"),
-}  # fmt: skip
+    "speaks": (
+        "from rethaw.api import RethawError\ndef Fade(params): raise RethawError('no weights here', 'Fetch them.')",
+        "speaks.fade: no weights here",
+    ),
+}
 BUILDER = """
     import sys
     from rethaw.registry import Registry

@@ -15,9 +15,13 @@ from rethaw.ops import generators
 from tests.helpers import photos, recipe
 
 ALL: list[tuple[str, dict[str, Any]]] = [
-    ("core.mixture", {"components": 2, "size": 2}), ("core.gaussian", {}), ("core.gaussian", {"size": 4}),
-    ("core.flat_colour", {}), ("core.flat_colour", {"colour": [0.5, 0.0, -0.5]}), ("core.images", {"count": 5, "size": 8}),
-]  # fmt: skip
+    ("core.mixture", {"components": 2, "size": 2}),
+    ("core.gaussian", {}),
+    ("core.gaussian", {"size": 4}),
+    ("core.flat_colour", {}),
+    ("core.flat_colour", {"colour": [0.5, 0.0, -0.5]}),
+    ("core.images", {"count": 5, "size": 8}),
+]
 EVERY = pytest.mark.parametrize("name, params", ALL, ids=lambda v: str(v))
 
 

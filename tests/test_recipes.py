@@ -18,13 +18,27 @@ from tests.helpers import rethaw as command
 
 PUBLISHED = [name for name in recipe_names() if name.startswith("cold-")]
 LEVELS = {
-    "cold-blur-mnist": 20, "cold-blur-cifar10": 50, "cold-blur-celeba": 200, "cold-generate-blur-celeba": 300,
-    "cold-generate-blur-afhq": 300, "cold-superres-mnist": 3, "cold-superres-cifar10": 3, "cold-superres-celeba": 4,
-    "cold-snow-cifar10": 200, "cold-snow-celeba": 200, "cold-decolour-cifar10": 20, "cold-decolour-celeba": 20,
-    "cold-generate-noise-celeba": 200, "cold-generate-noise-afhq": 200, "cold-generate-animorphosis-celeba": 200,
-    "cold-generate-superres-celeba": 6, "cold-inpaint-mnist": 50, "cold-inpaint-cifar10": 50, "cold-inpaint-celeba": 100,
+    "cold-blur-mnist": 20,
+    "cold-blur-cifar10": 50,
+    "cold-blur-celeba": 200,
+    "cold-generate-blur-celeba": 300,
+    "cold-generate-blur-afhq": 300,
+    "cold-superres-mnist": 3,
+    "cold-superres-cifar10": 3,
+    "cold-superres-celeba": 4,
+    "cold-snow-cifar10": 200,
+    "cold-snow-celeba": 200,
+    "cold-decolour-cifar10": 20,
+    "cold-decolour-celeba": 20,
+    "cold-generate-noise-celeba": 200,
+    "cold-generate-noise-afhq": 200,
+    "cold-generate-animorphosis-celeba": 200,
+    "cold-generate-superres-celeba": 6,
+    "cold-inpaint-mnist": 50,
+    "cold-inpaint-cifar10": 50,
+    "cold-inpaint-celeba": 100,
     "cold-generate-mask-celeba": 750,
-}  # fmt: skip
+}
 """T of each experiment."""
 
 

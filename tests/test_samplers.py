@@ -13,8 +13,11 @@ from rethaw.ops import expand, generators
 from tests.worlds import COMPOSITIONS, EVERY, Linear, degradation_id, images, liar, made, oracle
 
 SAMPLERS: list[tuple[str, dict[str, Any]]] = [
-    ("core.direct", {}), ("core.naive", {"steps": 7}), ("core.cold", {"steps": 7}), ("core.cold", {"steps": 7, "state": "inferred"}),
-]  # fmt: skip
+    ("core.direct", {}),
+    ("core.naive", {"steps": 7}),
+    ("core.cold", {"steps": 7}),
+    ("core.cold", {"steps": 7, "state": "inferred"}),
+]
 
 
 def walk(sampler: Any, restore: Any, x: Any, degradation: Any, state: Any, start: float = 1.0) -> list[Any]:

@@ -16,9 +16,12 @@ from rethaw.ops import generators, per_image, rates, severity_rows
 from tests.worlds import MixtureWorld, PointsWorld, images
 
 PROCESSES: dict[str, dict[str, Any]] = {
-    "vp": {}, "vp-linear": {"alpha_bar": "linear"}, "ve": {"process": "ve", "sigma_max": 20.0},
-    "sub_vp": {"process": "sub_vp", "alpha_bar": "linear"}, "flow": {"process": "flow"},
-}  # fmt: skip
+    "vp": {},
+    "vp-linear": {"alpha_bar": "linear"},
+    "ve": {"process": "ve", "sigma_max": 20.0},
+    "sub_vp": {"process": "sub_vp", "alpha_bar": "linear"},
+    "flow": {"process": "flow"},
+}
 EACH = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 
 
@@ -52,7 +55,16 @@ def test_drift_and_diffusion_are_those_of_the_paper() -> None:
     assert torch.allclose(ve.diffusion(), 2 * growth * 0.02**2 * torch.exp(2 * growth * T))
 
 
-@pytest.mark.parametrize("host", [{}, {"schedule": "exponential"}, {"schedule": "cosine", "span": [0.01, 1.0]}, {"schedule": [[0, 0], [0.5, 0.2], [1, 1]]}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    [
+        {},
+        {"schedule": "exponential"},
+        {"schedule": "cosine", "span": [0.01, 1.0]},
+        {"schedule": [[0, 0], [0.5, 0.2], [1, 1]]},
+    ],
+    ids=str,
+)
 @EACH
 def test_rates_are_derivatives(process: dict[str, Any], host: dict[str, Any]) -> None:
     degradation, h = noise(**process, **host), 1e-5
@@ -106,7 +118,7 @@ STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
     ("core.reverse_sde", {"steps": 250, "predictor": "ancestral"}),
     ("core.predictor_corrector", {"steps": 200}),
     ("core.probability_flow", {"steps": 40}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("process", [PROCESSES[k] for k in ("vp", "ve", "sub_vp")], ids=["vp", "ve", "sub_vp"])
@@ -165,9 +177,11 @@ def pipeline(degradation: str) -> tuple[Any, Counting]:
 def test_what_a_degradation_lacks_is_said_before_the_first_network_call(name: str) -> None:
     x = images(1, height=16, width=16, dtype=torch.float32)
     for degradation, reason in (
-        ("kornia.gaussian_blur", "has no coefficients"), ("core.mask", "has no coefficients"),
-        ("animals.animorphosis", "not Gaussian noise"), ("[core.desaturate, core.gaussian_noise]", "has no coefficients"),
-    ):  # fmt: skip
+        ("kornia.gaussian_blur", "has no coefficients"),
+        ("core.mask", "has no coefficients"),
+        ("animals.animorphosis", "not Gaussian noise"),
+        ("[core.desaturate, core.gaussian_noise]", "has no coefficients"),
+    ):
         made, network = pipeline(degradation)
         with pytest.raises(RethawError, match=reason):
             next(made.trajectory(x, sampler=f"core.{name}"))

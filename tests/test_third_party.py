@@ -81,8 +81,14 @@ def installed(world: World) -> None:
     """It is listed, explained and valid in a YAML with another plugin's degradation."""
     found = json.loads(ok(world.rethaw("plugins", "list", "--json")))
     (row,) = (row for row in found["plugins"] if row["plugin"] == "tint")
-    assert row == {"plugin": "tint", "distribution": "rethaw-tint", "version": "1.0", "entry point": "rethaw_tint",
-                   "status": "ok", "told": ""}  # fmt: skip
+    assert row == {
+        "plugin": "tint",
+        "distribution": "rethaw-tint",
+        "version": "1.0",
+        "entry point": "rethaw_tint",
+        "status": "ok",
+        "told": "",
+    }
     assert {"name": "tint.tint", "kind": "degradation", "summary": "Blends into one colour."} in found["components"]
     assert "red, green and blue at full strength" in ok(world.rethaw("plugins", "show", "tint.tint"))
     assert "kornia.gaussian_blur + tint.tint" in ok(world.rethaw("validate", "tinted.yaml"))
@@ -108,8 +114,22 @@ def test_a_third_partys_sampler_and_metric(world: World) -> None:
         + "sampler: {use: extra.damped, damping: 0.0}\nmetrics: [{use: core.rmse}, {use: extra.worst}]\n"
     )
     ok(world.rethaw("train", "extra.yaml", "--out", "extra"))
-    ok(world.rethaw("evaluate", "extra", "--data", "photos", "-s", "extra.damped", "-s", "core.naive", "--steps", "10",
-                    "--out", "measured"))  # fmt: skip
+    ok(
+        world.rethaw(
+            "evaluate",
+            "extra",
+            "--data",
+            "photos",
+            "-s",
+            "extra.damped",
+            "-s",
+            "core.naive",
+            "--steps",
+            "10",
+            "--out",
+            "measured",
+        )
+    )
     rows = json.loads((world.folder / "measured" / "results.json").read_text())["rows"]
     assert rows["extra.damped"] == pytest.approx(rows["core.naive"], rel=1e-5)  # undamped, it is naive sampling
     assert 0 < rows["degraded"]["rmse"] < rows["degraded"]["worst"] <= 1

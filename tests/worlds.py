@@ -116,9 +116,12 @@ class MixtureWorld:
     """
 
     def __init__(
-        self, degradation: Any, means: tuple[float, ...] = (-0.6, 0.5), stds: tuple[float, ...] = (0.15, 0.25),
+        self,
+        degradation: Any,
+        means: tuple[float, ...] = (-0.6, 0.5),
+        stds: tuple[float, ...] = (0.15, 0.25),
         weights: tuple[float, ...] = (0.4, 0.6),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.degradation = degradation
         self.m, self.s, self.w = (torch.tensor(v, dtype=torch.float64) for v in (means, stds, weights))
 

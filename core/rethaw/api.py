@@ -61,7 +61,7 @@ __all__ = [
     "metric",
     "prior",
     "sampler",
-]  # fmt: skip
+]
 
 hookimpl = pluggy.HookimplMarker("rethaw")
 
@@ -336,9 +336,18 @@ def degradation(
     memory: what a call takes at most, its result included, in input batches; above 4, the host calls it with parts of
     the batch.
     """
-    traits = {"linear": linear, "continuous": continuous, "gaussian": gaussian, "t_min": t_min,
-              "channels": channels, "range": range, "bounded": bounded, "differentiable": differentiable,
-              "compilable": compilable, "memory": memory}  # fmt: skip
+    traits = {
+        "linear": linear,
+        "continuous": continuous,
+        "gaussian": gaussian,
+        "t_min": t_min,
+        "channels": channels,
+        "range": range,
+        "bounded": bounded,
+        "differentiable": differentiable,
+        "compilable": compilable,
+        "memory": memory,
+    }
     return Spec("degradation", name, params, target, summary, traits)
 
 

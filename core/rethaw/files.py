@@ -37,8 +37,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if not isinstance(error, OSError | ValueError) and not write_failed(error):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise RethawError(f"{path} could not be written: {reason}",
-                          "Free some room or choose another folder; what was there is unharmed.") from error  # fmt: skip
+        raise RethawError(
+            f"{path} could not be written: {reason}",
+            "Free some room or choose another folder; what was there is unharmed.",
+        ) from error
 
 
 def write_failed(error: BaseException) -> bool:

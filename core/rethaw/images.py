@@ -24,14 +24,30 @@ from torch import Tensor
 from rethaw.api import RethawError
 from rethaw.files import replacing
 
-__all__ = [
-    "SUFFIXES", "Picture", "find_images", "from_pil", "quantise", "read_image", "write_image",
-]  # fmt: skip
+__all__ = ["SUFFIXES", "Picture", "find_images", "from_pil", "quantise", "read_image", "write_image"]
 
-SUFFIXES = frozenset({
-    ".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pfm", ".pgm",
-    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-})  # fmt: skip
+SUFFIXES = frozenset(
+    {
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".mpo",
+        ".pbm",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
 # One by one, since Pillow would also open EPS (which runs Ghostscript), fonts, and nearly anything as TGA.
 _READ = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
 _WRITE: dict[str, tuple[str, dict[str, Any]]] = {

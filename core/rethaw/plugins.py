@@ -139,8 +139,10 @@ class Plugins:
             if have is None:
                 problems.append(f"plugins.require: {wanted} is not installed. Run: pip install '{wanted}'")
             elif not wanted.specifier.contains(have.version, prereleases=True):
-                problems.append(f"plugins.require: {wanted} is required, {have.version} is installed. "
-                                f"Run: pip install --upgrade '{wanted}'")  # fmt: skip
+                problems.append(
+                    f"plugins.require: {wanted} is required, {have.version} is installed. "
+                    f"Run: pip install --upgrade '{wanted}'"
+                )
         return problems
 
     def _load(self, namespace: str) -> Plugin:
@@ -196,12 +198,18 @@ def check_requirement(claim: Claim) -> None:
             claim, f"its metadata holds a requirement that cannot be read: {str(error).splitlines()[0]}"
         ) from error
     if not wanted:
-        raise failure(claim, "its distribution declares no requirement on rethaw",
-                      'Its author adds dependencies = ["rethaw>=0.1,<0.2"] to its pyproject.toml.')  # fmt: skip
+        raise failure(
+            claim,
+            "its distribution declares no requirement on rethaw",
+            'Its author adds dependencies = ["rethaw>=0.1,<0.2"] to its pyproject.toml.',
+        )
     for requirement in wanted:
         if not requirement.specifier.contains(__version__, prereleases=True):
-            raise failure(claim, f"it needs {requirement}, and this is rethaw {__version__}",
-                          f"Run: pip install '{requirement}', or a {claim.distribution} that fits rethaw {__version__}.")  # fmt: skip
+            raise failure(
+                claim,
+                f"it needs {requirement}, and this is rethaw {__version__}",
+                f"Run: pip install '{requirement}', or a {claim.distribution} that fits rethaw {__version__}.",
+            )
 
 
 def import_module(claim: Claim) -> Any:
@@ -258,8 +266,11 @@ def check_spec(spec: Any, kind: str, seen: Mapping[tuple[str, str], Spec]) -> st
 def unknown_hooks(pm: pluggy.PluginManager, namespace: str) -> tuple[str, ...]:
     """Hooks that this plugin implements and this rethaw does not know (it was written for a newer one)."""
     callers = pm.get_hookcallers(pm.get_plugin(namespace)) or []
-    return tuple(f"implements {caller.name}, which rethaw {__version__} does not know"
-                 for caller in callers if not caller.has_spec())  # fmt: skip
+    return tuple(
+        f"implements {caller.name}, which rethaw {__version__} does not know"
+        for caller in callers
+        if not caller.has_spec()
+    )
 
 
 def failure(claim: Claim, what: str, hint: str = "") -> PluginError:

@@ -62,8 +62,12 @@ class Registry:
 
     def names(self, kind: str) -> list[str]:
         """The full names of all components of a kind in every plugin that loads."""
-        return sorted(f"{plugin.claim.namespace}.{name}" for plugin in self.plugins.load_all()
-                      for of_kind, name in plugin.specs if of_kind == kind)  # fmt: skip
+        return sorted(
+            f"{plugin.claim.namespace}.{name}"
+            for plugin in self.plugins.load_all()
+            for of_kind, name in plugin.specs
+            if of_kind == kind
+        )
 
     def build(self, kind: str, name: str, params: Any, *args: Any) -> Any:
         """Imports the target and builds the component from validated parameters."""
@@ -174,8 +178,15 @@ def param_types(params: type) -> dict[str, str]:
         return {f.name: str(f.type) for f in fields(params)}
 
 
-WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path", Any: "anything",
-         type(None): "none"}  # fmt: skip
+WORDS = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    Path: "path",
+    Any: "anything",
+    type(None): "none",
+}
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
@@ -183,8 +194,12 @@ def type_words(kind: Any) -> str:
     """One type as a person would say it."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        bounds = [f"{sign} {getattr(note, name):g}" for note in args[1:] for name, sign in BOUNDS.items()
-                  if isinstance(getattr(note, name, None), (int, float))]  # fmt: skip
+        bounds = [
+            f"{sign} {getattr(note, name):g}"
+            for note in args[1:]
+            for name, sign in BOUNDS.items()
+            if isinstance(getattr(note, name, None), (int, float))
+        ]
         return " ".join([type_words(args[0]), " and ".join(bounds)]).strip()
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}"

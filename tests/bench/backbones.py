@@ -77,8 +77,12 @@ FEW = 5  # one image in so many is measured on the way and walked to with 50 ste
 def pipeline(name: str, data: Path, out: Path, steps: int) -> rethaw.Pipeline:
     """The pipeline of a contestant, untrained."""
     (out / "task.yaml").write_text(TASK)
-    settings = [f"data={{use: core.folder, path: {data / 'train'}, size: 32}}", f"train.steps={steps}",
-                f"train.checkpoint_every={max(2, steps // MARKS)}", *ALL[name]]  # fmt: skip
+    settings = [
+        f"data={{use: core.folder, path: {data / 'train'}, size: 32}}",
+        f"train.steps={steps}",
+        f"train.checkpoint_every={max(2, steps // MARKS)}",
+        *ALL[name],
+    ]
     return rethaw.Pipeline(*load_config(str(out / "task.yaml"), settings), device="cpu")
 
 
@@ -111,12 +115,18 @@ class Measured:
         self.state["rows"].append({"minutes": round(self.seconds / 60, 2), "step": step, **found})
         self.state |= {"seconds": self.seconds, "step": step}
         write_text(self.kept, json.dumps(self.state))
-        print(f"{self.name}: {self.seconds / 60:.1f} min, step {step}, RMSE {found['core.direct']['rmse']:.4f}", flush=True)  # fmt: skip
+        print(
+            f"{self.name}: {self.seconds / 60:.1f} min, step {step}, RMSE {found['core.direct']['rmse']:.4f}",
+            flush=True,
+        )
 
 
 WAYS: dict[str, Sequence[str]] = {
-    "core.direct": (), "core.cold": (), "core.direct consistent": ("consistency={}",), "core.cold consistent": ("consistency={}",),
-}  # fmt: skip
+    "core.direct": (),
+    "core.cold": (),
+    "core.direct consistent": ("consistency={}",),
+    "core.cold consistent": ("consistency={}",),
+}
 """What is measured at the end."""
 
 
@@ -178,8 +188,13 @@ def table(results: Mapping[str, Any]) -> list[str]:
     lines = [f"| network | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, found in results.items():
         last = found["rows"][-1]
-        cells = [f"{found['weights'] / 1e6:.2f}", f"{last['minutes']:.1f}", f"{found['images']:,}",
-                 f"{last['core.direct']['ssim']:.3f}", *(f"{last[way]['rmse']:.4f}" for way in ways)]  # fmt: skip
+        cells = [
+            f"{found['weights'] / 1e6:.2f}",
+            f"{last['minutes']:.1f}",
+            f"{found['images']:,}",
+            f"{last['core.direct']['ssim']:.3f}",
+            *(f"{last[way]['rmse']:.4f}" for way in ways),
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

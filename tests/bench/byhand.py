@@ -113,7 +113,12 @@ def flow(heun: bool) -> Callable[[Tensor, Any, Any], Loop]:
 
 
 LOOPS: dict[str, Callable[[Tensor, Any, Any], Loop]] = {
-    "core.ddpm": ddpm, "core.ddim": ddim, "core.edm euler": edm(False), "core.edm heun": edm(True),
-    "core.dpm_solver": dpm_solver, "core.flow euler": flow(False), "core.flow heun": flow(True),
-}  # fmt: skip
+    "core.ddpm": ddpm,
+    "core.ddim": ddim,
+    "core.edm euler": edm(False),
+    "core.edm heun": edm(True),
+    "core.dpm_solver": dpm_solver,
+    "core.flow euler": flow(False),
+    "core.flow heun": flow(True),
+}
 """(x, degradation, rethaw's sampler for its severities) → the loop."""

@@ -23,9 +23,12 @@ class Block(nn.Module):
         self.depthwise = nn.Conv2d(inside, inside, 7, padding=3, groups=inside)
         self.severity = nn.Sequential(nn.GELU(), nn.Linear(embedding, inside))
         self.layers = nn.Sequential(
-            nn.GroupNorm(1, inside), nn.Conv2d(inside, 2 * outside, 3, padding=1), nn.GELU(),
-            nn.GroupNorm(1, 2 * outside), nn.Conv2d(2 * outside, outside, 3, padding=1),
-        )  # fmt: skip
+            nn.GroupNorm(1, inside),
+            nn.Conv2d(inside, 2 * outside, 3, padding=1),
+            nn.GELU(),
+            nn.GroupNorm(1, 2 * outside),
+            nn.Conv2d(2 * outside, outside, 3, padding=1),
+        )
         self.shortcut = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

@@ -16,9 +16,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Call = Callable[[], object]
-CORRUPTIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "gaussian_blur", "defocus_blur",
-               "motion_blur", "zoom_blur", "glass_blur", "snow", "frost", "fog", "spatter", "brightness", "contrast",
-               "saturate", "elastic_transform", "pixelate", "jpeg_compression")  # fmt: skip
+CORRUPTIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "speckle_noise",
+    "gaussian_blur",
+    "defocus_blur",
+    "motion_blur",
+    "zoom_blur",
+    "glass_blur",
+    "snow",
+    "frost",
+    "fog",
+    "spatter",
+    "brightness",
+    "contrast",
+    "saturate",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+)
 
 
 def peer_of(name: str, x: Tensor, t: Tensor) -> tuple[str, Call] | None:

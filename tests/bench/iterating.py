@@ -35,16 +35,20 @@ TASKS = {
 }
 """Nothing about the first two is random, the third has a known state, and that of the fourth is inferred."""
 SAMPLERS = {"direct": "core.direct", "naive": "core.naive", "cold": "core.cold"}
-GENERATIONS = {"generation from 2×2 pixels": "{use: kornia.pixelate, block_max: 16}",
-         "generation from noise": "{use: core.gaussian_noise}"}  # fmt: skip
+GENERATIONS = {
+    "generation from 2×2 pixels": "{use: kornia.pixelate, block_max: 16}",
+    "generation from noise": "{use: core.gaussian_noise}",
+}
 
 
 def trained(folder: Path, degradation: str, steps: int, size: int, extra: tuple[str, ...] = ()) -> Any:
     """The pipeline of a task, trained or loaded."""
     if not (folder / "done").exists():
-        text = (f"version: 1\ndata: {{use: core.photos, size: {size}}}\ndegradation: {degradation}\n"
-                f"observation: {{bits: 8}}\nrestorer: {{prediction: residual}}\nsampler: {{use: core.cold, steps: {STEPS}}}\n"
-                f"train: {{steps: {steps}, batch_size: 4, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 200}}\n")  # fmt: skip
+        text = (
+            f"version: 1\ndata: {{use: core.photos, size: {size}}}\ndegradation: {degradation}\n"
+            f"observation: {{bits: 8}}\nrestorer: {{prediction: residual}}\nsampler: {{use: core.cold, steps: {STEPS}}}\n"
+            f"train: {{steps: {steps}, batch_size: 4, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 200}}\n"
+        )
         write_text(folder.with_suffix(".yaml"), text)
         pipeline = rethaw.Pipeline.from_yaml(folder.with_suffix(".yaml"), extra)
         if not pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file()).finished:
@@ -85,8 +89,14 @@ def restorations(pipeline: Any, clean: Tensor) -> dict[str, Tensor]:
 def compare(folder: Path, clean: Tensor, tasks: Sequence[str]) -> tuple[list[str], list[list[Tensor]], list[str]]:
     """The rows of the table, and those of the picture with their labels: one photograph each."""
     names = ["degraded", *SAMPLERS]
-    lines = ["| task | training steps | " + " | ".join(f"{n}, dB" for n in names) + " | "
-             + " | ".join(f"{n}, sharpness" for n in names) + " |", "|---|---:|" + "---:|" * 2 * len(names)]  # fmt: skip
+    lines = [
+        "| task | training steps | "
+        + " | ".join(f"{n}, dB" for n in names)
+        + " | "
+        + " | ".join(f"{n}, sharpness" for n in names)
+        + " |",
+        "|---|---:|" + "---:|" * 2 * len(names),
+    ]
     rows, labels = [], []
     for task in tasks:
         for length, steps in LENGTHS.items():
@@ -131,8 +141,10 @@ def generations(folder: Path) -> tuple[list[str], list[list[Tensor]], list[str]]
         real = torch.stack([data.item(i, generators(i, 1)[0])["image"] for i in range(16)])
         known = None if hasattr(pipeline.degradation, "infer") else state
         options = {"state": known, "steps": 50}
-        made = {n: last(pipeline.trajectory(x, sampler=f"core.{n}", generator=generators(1, 4), **options))
-                for n in ("direct", "naive", "cold", "renoise")}  # fmt: skip
+        made = {
+            n: last(pipeline.trajectory(x, sampler=f"core.{n}", generator=generators(1, 4), **options))
+            for n in ("direct", "naive", "cold", "renoise")
+        }
         ratios = [f"{sharpness(image) / sharpness(real):.2f}" for image in made.values()]
         lines.append(f"| {name} | {' | '.join(ratios)} |")
         print(lines[-1], flush=True)
@@ -172,8 +184,12 @@ def main(to: str = "experiments", *parts: str) -> None:
         write_text(folder / "samplers.md", "\n".join([*lines, ""]))
     if "sharpness" in chosen:
         blur = profile(trained(folder / "blur-many", TASKS["blur"], LENGTHS["many"], 48), clean)
-        pictures.save(plot.curves(blur, "Heavy severities blur, mild ones sharpen", "severity t",
-                                      "sharpness, of the photograph = 1"), folder / "sharpness.png")  # fmt: skip
+        pictures.save(
+            plot.curves(
+                blur, "Heavy severities blur, mild ones sharpen", "severity t", "sharpness, of the photograph = 1"
+            ),
+            folder / "sharpness.png",
+        )
     if "consistency" in chosen:
         write_text(folder / "consistency.md", "\n".join([*consistencies(folder, clean), ""]))
     if "generation" in chosen:

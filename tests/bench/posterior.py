@@ -15,10 +15,15 @@ import rethaw
 from tests.gaussian import World
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("core.ddrm", {"steps": 20}), ("core.ddrm", {"steps": 100}), ("core.ddrm", {"steps": 100, "eta": 1.0}),
-    ("core.ddnm", {"steps": 50}), ("core.ddnm", {"steps": 200}),
-    ("core.dps", {"steps": 200}), ("core.dps", {"steps": 1000}), ("core.dps", {"steps": 1000, "scale": 0.3}),
-]  # fmt: skip
+    ("core.ddrm", {"steps": 20}),
+    ("core.ddrm", {"steps": 100}),
+    ("core.ddrm", {"steps": 100, "eta": 1.0}),
+    ("core.ddnm", {"steps": 50}),
+    ("core.ddnm", {"steps": 200}),
+    ("core.dps", {"steps": 200}),
+    ("core.dps", {"steps": 1000}),
+    ("core.dps", {"steps": 1000, "scale": 0.3}),
+]
 NOISES = (0.0, 0.1, 0.5)
 
 

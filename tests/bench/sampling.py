@@ -23,10 +23,14 @@ from tests.test_every_sampler import CASES, built, restore, setting
 STEPS = 50
 SHAPES = ((1, 3, 32, 32), (16, 3, 64, 64))
 SAMPLERS: dict[str, str] = {
-    "core.ddpm": "{use: core.ddpm}", "core.ddim": "{use: core.ddim}", "core.edm euler": "{use: core.edm, solver: euler}",
-    "core.edm heun": "{use: core.edm}", "core.dpm_solver": "{use: core.dpm_solver}",
-    "core.flow euler": "{use: core.flow, solver: euler}", "core.flow heun": "{use: core.flow}",
-}  # fmt: skip
+    "core.ddpm": "{use: core.ddpm}",
+    "core.ddim": "{use: core.ddim}",
+    "core.edm euler": "{use: core.edm, solver: euler}",
+    "core.edm heun": "{use: core.edm}",
+    "core.dpm_solver": "{use: core.dpm_solver}",
+    "core.flow euler": "{use: core.flow, solver: euler}",
+    "core.flow heun": "{use: core.flow}",
+}
 LIBRARIES = ("diffusers", "k-diffusion", "azula", "deepinv")
 
 

@@ -111,9 +111,16 @@ class Steering:
 
 
 def measure(
-    train: Path, held_out: Path, out: Path, *, size: int, overrides: Sequence[str], judge_steps: int, each: int = 24,
+    train: Path,
+    held_out: Path,
+    out: Path,
+    *,
+    size: int,
+    overrides: Sequence[str],
+    judge_steps: int,
+    each: int = 24,
     flip: bool = False,
-) -> Steering:  # fmt: skip
+) -> Steering:
     """Trains the pipeline and the judge, generates `each` images a caption and scale, and writes grid.png and report.json."""
     out.mkdir(parents=True, exist_ok=True)
     text = PIPELINE.format(path=train, size=size, flip=str(flip).lower(), caption=CAPTION)
@@ -161,8 +168,15 @@ def main() -> None:
         train = given.data or draw(Path(folder) / "train")
         held_out = given.held_out or draw(Path(folder) / "held-out", 20, seed=1)
         overrides = given.overrides or ["train.steps=600"]
-        found = measure(train, held_out, given.out, size=given.size, overrides=overrides, judge_steps=given.judge_steps,
-                        flip=given.flip)  # fmt: skip
+        found = measure(
+            train,
+            held_out,
+            given.out,
+            size=given.size,
+            overrides=overrides,
+            judge_steps=given.judge_steps,
+            flip=given.flip,
+        )
     print(f"{found.markdown()}\n\nlook at {given.out / 'grid.png'}")
 
 

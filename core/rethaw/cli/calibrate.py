@@ -59,8 +59,12 @@ def calibrate(
     config, registry = load_config(pipeline, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
     x0 = squares(images, config.restorer.channels, count) if images else examples(config, registry, count)
     found = engine.calibrate(config, registry, x0, metric, knots, item)
-    say(f"# {metric} on {len(x0)} images, " + "; ".join(
-        f"{when} at most {part:.0%} from even" for when, part in zip(("before", "after"), found.uneven, strict=True)))  # fmt: skip
+    say(
+        f"# {metric} on {len(x0)} images, "
+        + "; ".join(
+            f"{when} at most {part:.0%} from even" for when, part in zip(("before", "after"), found.uneven, strict=True)
+        )
+    )
     say(engine.as_yaml(found.config).rstrip())
     write(found, pipeline, metric, to, plot)
 

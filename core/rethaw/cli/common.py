@@ -28,19 +28,41 @@ QUIET = os.environ.get("RANK", "0") != "0"
 out = Console(highlight=False, soft_wrap=True, quiet=QUIET)
 err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=QUIET)
 
-Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="KEY=VALUE")]  # fmt: skip
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="KEY=VALUE"),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")]
 Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's).")]
-SamplerName = Annotated[str | None, typer.Option("--sampler", "-s", help="Sampler by name, such as core.direct (default: the pipeline's).")]  # fmt: skip
+SamplerName = Annotated[
+    str | None, typer.Option("--sampler", "-s", help="Sampler by name, such as core.direct (default: the pipeline's).")
+]
 Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).")]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
-Conditions = Annotated[list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat or image=small.png.")]  # fmt: skip
-Scale = Annotated[float | None, typer.Option("--guidance", min=0, help="How strictly to follow the condition: 1 is plain (default: the pipeline's).")]  # fmt: skip
+Conditions = Annotated[
+    list[str] | None, typer.Option("--cond", help="A condition, FIELD=VALUE, such as label=cat or image=small.png.")
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance", min=0, help="How strictly to follow the condition: 1 is plain (default: the pipeline's)."
+    ),
+]
 Negative = Annotated[list[str] | None, typer.Option("--negative", help="What guidance leads away from, FIELD=VALUE.")]
-Interval = Annotated[tuple[float, float] | None, typer.Option(help="The severities LOW HIGH between which guidance acts.")]  # fmt: skip
-Classifier = Annotated[float | None, typer.Option("--classifier-scale", min=0, help="How strongly the run's classifier leads to --cond label=NAME.")]  # fmt: skip
-Measurement = Annotated[str | None, typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'.")]  # fmt: skip
-Consistency = Annotated[str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")]  # fmt: skip
+Interval = Annotated[
+    tuple[float, float] | None, typer.Option(help="The severities LOW HIGH between which guidance acts.")
+]
+Classifier = Annotated[
+    float | None,
+    typer.Option("--classifier-scale", min=0, help="How strongly the run's classifier leads to --cond label=NAME."),
+]
+Measurement = Annotated[
+    str | None,
+    typer.Option(help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'."),
+]
+Consistency = Annotated[
+    str | None, typer.Option(help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).")
+]
 
 
 def restoring(measurement: str | None, consistency: str | None) -> list[str]:
@@ -63,9 +85,12 @@ def conditions(words: Sequence[str] | None, count: int) -> dict[str, list[str]] 
 
 
 def guidance(
-    config: Config, scale: float | None, negative: Sequence[str] | None, interval: tuple[float, float] | None,
+    config: Config,
+    scale: float | None,
+    negative: Sequence[str] | None,
+    interval: tuple[float, float] | None,
     classifier: float | None,
-) -> Guidance | None:  # fmt: skip
+) -> Guidance | None:
     """The pipeline's guidance with what the command line says instead; None where it says nothing."""
     from rethaw.config.model import Guidance
 
@@ -125,8 +150,16 @@ def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     if not err.is_terminal:
         yield lambda p: print_line(p) if p.step % max(1, steps // 20) == 0 else None
         return
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
-               TextColumn("{task.fields[rate]} images/s"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[rate]} images/s"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=err) as progress:
         task = progress.add_task("", total=steps, loss="…", rate="…")
         yield lambda p: progress.update(task, completed=p.step, loss=f"{p.loss:.4f}", rate=f"{p.rate:.1f}")

@@ -43,8 +43,10 @@ def degrade(
     spare_inputs([to, to.with_suffix(".gif")], [Path(word) for word in (pipeline, image) if word])
     if every:
         if image or animate:
-            raise RethawError("--all takes one image, and no pipeline, override or --animate",
-                              "Such as: rethaw degrade --all photo.jpg --out sheet.png")  # fmt: skip
+            raise RethawError(
+                "--all takes one image, and no pipeline, override or --animate",
+                "Such as: rethaw degrade --all photo.jpg --out sheet.png",
+            )
         contact_sheet(Path(pipeline) if pipeline else None, to, count, seed or 0)
     elif pipeline is None or image is None:
         raise RethawError("name a pipeline and an image", "Such as: rethaw degrade deblur photo.jpg")

@@ -77,8 +77,9 @@ def generate(
     from rethaw.ops import generators
 
     if (reference and size) or (strength is not None and not reference):
-        raise RethawError("--strength goes with --from, and --size without it",
-                          "A picture that is started from has its own size.")  # fmt: skip
+        raise RethawError(
+            "--strength goes with --from, and --size without it", "A picture that is started from has its own size."
+        )
     pipeline = Pipeline.load(run, device=device)
     severity = (STRENGTH if strength is None else strength) if reference else 1.0
     seed = pipeline.config.seed if seed is None else seed

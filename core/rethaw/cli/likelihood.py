@@ -82,9 +82,12 @@ def likelihood(
             before, count = len(bits) * steps, len(x)
             rng = generators(pipeline.config.seed if seed is None else seed, count, len(bits))
             found = pipeline.log_likelihood(
-                x, cond=conditions(cond, count), generator=rng,
-                watch=lambda k, before=before, count=count: done(before + k * count), **options,
-            )  # fmt: skip
+                x,
+                cond=conditions(cond, count),
+                generator=rng,
+                watch=lambda k, before=before, count=count: done(before + k * count),
+                **options,
+            )
             bits += found.bits.tolist()
     for reason in skipped:
         warn(f"skipped: {reason}")

@@ -92,8 +92,10 @@ def main() -> None:
             where = f"{error.filename}: " if error.filename else ""
             err.print(f"[bold red]error:[/] {escape(where + (error.strerror or str(error)))}")
             sys.exit(2)
-        err.print(f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))}\n  This is not a mistake of yours but a "
-                  "defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where.")  # fmt: skip
+        err.print(
+            f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))}\n  This is not a mistake of yours but a "
+            "defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where."
+        )
         sys.exit(3)
 
 

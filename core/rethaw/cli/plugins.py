@@ -62,8 +62,12 @@ def list_plugins(
 
 def components(registry: Registry, kind: str | None) -> list[dict[str, str]]:
     """A row for each component of the plugins that load."""
-    rows = [{"name": f"{plugin.claim.namespace}.{name}", "kind": k, "summary": spec.summary}
-            for plugin in registry.plugins.load_all() for (k, name), spec in plugin.specs.items() if kind in (None, k)]  # fmt: skip
+    rows = [
+        {"name": f"{plugin.claim.namespace}.{name}", "kind": k, "summary": spec.summary}
+        for plugin in registry.plugins.load_all()
+        for (k, name), spec in plugin.specs.items()
+        if kind in (None, k)
+    ]
     return sorted(rows, key=lambda row: (row["kind"], row["name"]))
 
 
@@ -83,8 +87,16 @@ def status(registry: Registry) -> list[dict[str, str]]:
                     "ok",
                     "\n".join(f"plugin {claim} {note}" for note in registry.plugins.load(namespace).notes),
                 )
-            rows.append({"plugin": namespace, "distribution": claim.distribution, "version": claim.version,
-                         "entry point": claim.module, "status": word, "told": told})  # fmt: skip
+            rows.append(
+                {
+                    "plugin": namespace,
+                    "distribution": claim.distribution,
+                    "version": claim.version,
+                    "entry point": claim.module,
+                    "status": word,
+                    "told": told,
+                }
+            )
     return rows
 
 

@@ -32,7 +32,7 @@ from rethaw.cli.common import (
     spare_inputs,
     warn,
     write_json,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,8 +86,10 @@ def restore(
     from rethaw.images import find_images
 
     if degrade and state:
-        raise RethawError("--state goes with images that are degraded already; --degrade draws a state of its own",
-                          "Leave out one of the two.")  # fmt: skip
+        raise RethawError(
+            "--state goes with images that are degraded already; --degrade draws a state of its own",
+            "Leave out one of the two.",
+        )
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
     files = find_images(images)
     led = guidance(pipeline.config, scale, negative, interval, classifier)
@@ -139,9 +141,16 @@ class Job:
     """Restores one file at a time with the same settings."""
 
     def __init__(
-        self, pipeline: Pipeline, to: Path, severity: float | None, seed: int | None, degrade: bool,
-        state: dict[str, str], animate: bool, options: dict[str, Any],
-    ) -> None:  # fmt: skip
+        self,
+        pipeline: Pipeline,
+        to: Path,
+        severity: float | None,
+        seed: int | None,
+        degrade: bool,
+        state: dict[str, str],
+        animate: bool,
+        options: dict[str, Any],
+    ) -> None:
         self.pipeline, self.to, self.degrade, self.animate = pipeline, to, degrade, animate
         self.severity, self.options = severity, options
         self.seed = pipeline.config.seed if seed is None else seed
@@ -199,8 +208,10 @@ class Job:
         for key, file in self.state_files.items():
             values = (read_image(Path(file), 1).pixels[None].to(x) + 1) / 2
             if values.shape[-2:] != x.shape[-2:]:
-                raise RethawError(f"--state {key}: {file} is {values.shape[-1]}×{values.shape[-2]} pixels, "
-                                  f"the image {x.shape[-1]}×{x.shape[-2]}")  # fmt: skip
+                raise RethawError(
+                    f"--state {key}: {file} is {values.shape[-1]}×{values.shape[-2]} pixels, "
+                    f"the image {x.shape[-1]}×{x.shape[-2]}"
+                )
             found[key] = values
         return found or None
 

@@ -70,16 +70,23 @@ def cross_checks(tree: Marked, values: Mapping[str, Any], found: Findings, regis
     sampler, restorer = values.get("sampler"), values.get("restorer")
     wants = sampler and getattr(sampler.params, "variance", None) == "learned"
     if wants and getattr(restorer, "variance", "fixed") == "fixed":
-        found.add(place(tree, "sampler"), "variance: learned of the sampler needs a restorer that learns it",
-                  "Set restorer: {variance: learned} and train.")  # fmt: skip
+        found.add(
+            place(tree, "sampler"),
+            "variance: learned of the sampler needs a restorer that learns it",
+            "Set restorer: {variance: learned} and train.",
+        )
     channels = getattr(restorer, "channels", 3)
     measured = filter(None, [values["measurement"]])
-    for key, item in [(key, item) for key, items in (("degradation", values["degradation"]), ("measurement", measured))
-                      for item in leaves(items)]:  # fmt: skip
+    for key, item in [
+        (key, item)
+        for key, items in (("degradation", values["degradation"]), ("measurement", measured))
+        for item in leaves(items)
+    ]:
         needed = registry.find("degradation", item.use)[1].traits["channels"]
         if needed not in (None, channels):
-            found.add(place(tree, key), f"{item.use} works on {needed}-channel images, "
-                      f"but restorer.channels is {channels}")  # fmt: skip
+            found.add(
+                place(tree, key), f"{item.use} works on {needed}-channel images, but restorer.channels is {channels}"
+            )
 
 
 def leaves(items: Iterable[Component]) -> Iterator[Component]:
@@ -134,8 +141,10 @@ class Findings:
         items = node.value if isinstance(node.value, list) else [node]
         if not items and kind == "degradation":
             self.add(node.mark, f"{key} is an empty list")
-        found = [self.component(item, kind, f"{key}[{i}]" if len(items) > 1 else key, registry)
-                 for i, item in enumerate(items)]  # fmt: skip
+        found = [
+            self.component(item, kind, f"{key}[{i}]" if len(items) > 1 else key, registry)
+            for i, item in enumerate(items)
+        ]
         built = [item for item in found if item]
         ids = [item.id for item in built]
         for twice in sorted({name for name in ids if ids.count(name) > 1}):
@@ -167,8 +176,11 @@ class Findings:
         of: tuple[Component, ...] = ()
         if "of" in own_keys or ("of" in host_keys and "of" in given):
             members = given.pop("of", None)
-            of = (self.nested(node, members, kind, f"{path}.of", registry) if "of" in own_keys
-                  else self.components(members, "degradation", f"{path}.of", registry))  # fmt: skip
+            of = (
+                self.nested(node, members, kind, f"{path}.of", registry)
+                if "of" in own_keys
+                else self.components(members, "degradation", f"{path}.of", registry)
+            )
         host = self.params(host_cls, node, {k: v for k, v in given.items() if k in host_keys}, path)
         params = self.params(spec.params, node, {k: v for k, v in given.items() if k in own_keys}, path)
         if params is None or host is None:

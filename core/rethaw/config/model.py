@@ -106,8 +106,10 @@ class MeasurementHost(Observation, DegradationHost):
 
 
 HOSTS: dict[str, type] = {
-    "degradation": DegradationHost, "conditioner": ConditionerHost, "measurement": MeasurementHost,
-}  # fmt: skip
+    "degradation": DegradationHost,
+    "conditioner": ConditionerHost,
+    "measurement": MeasurementHost,
+}
 """The host keys of a kind, or of one key of the pipeline; all others take PlainHost's."""
 
 
@@ -186,8 +188,10 @@ class Guidance:
         if not conditioners:
             return "guidance needs a conditioner", "Add conditioner: [{use: core.label}] and train."
         if all(item.host.drop == 0 for item in conditioners):
-            return ("guidance needs training with the null condition, but every conditioner has drop: 0",
-                    "Train with drop: 0.1; a scale of 1 needs none.")  # fmt: skip
+            return (
+                "guidance needs training with the null condition, but every conditioner has drop: 0",
+                "Train with drop: 0.1; a scale of 1 needs none.",
+            )
         return None
 
 
@@ -295,15 +299,24 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "plugins": Policy, "observation": Observation, "restorer": Restorer, "guidance": Guidance,
-    "consistency": Consistency, "severity": Severity, "train": Train,
-}  # fmt: skip
+    "plugins": Policy,
+    "observation": Observation,
+    "restorer": Restorer,
+    "guidance": Guidance,
+    "consistency": Consistency,
+    "severity": Severity,
+    "train": Train,
+}
 """Keys with a fixed set of keys of their own."""
 
 SINGLE: dict[str, str] = {
-    "data": "dataset", "measurement": "degradation", "backbone": "backbone", "classifier": "classifier",
-    "sampler": "sampler", "prior": "prior",
-}  # fmt: skip
+    "data": "dataset",
+    "measurement": "degradation",
+    "backbone": "backbone",
+    "classifier": "classifier",
+    "sampler": "sampler",
+    "prior": "prior",
+}
 """Keys that name one component, and its kind."""
 
 LISTS: dict[str, str] = {"degradation": "degradation", "conditioner": "conditioner", "metrics": "metric"}
@@ -317,6 +330,24 @@ DEFAULTS: dict[str, Any] = {
 }
 """What a pipeline that is silent about a component gets."""
 
-KEYS: tuple[str, ...] = ("version", "extends", "plugins", "data", "degradation", "observation", "measurement", "backbone",
-                         "restorer", "conditioner", "guidance", "classifier", "severity", "consistency", "sampler", "prior", 
-                         "metrics", "seed", "train")  # fmt: skip
+KEYS: tuple[str, ...] = (
+    "version",
+    "extends",
+    "plugins",
+    "data",
+    "degradation",
+    "observation",
+    "measurement",
+    "backbone",
+    "restorer",
+    "conditioner",
+    "guidance",
+    "classifier",
+    "severity",
+    "consistency",
+    "sampler",
+    "prior",
+    "metrics",
+    "seed",
+    "train",
+)

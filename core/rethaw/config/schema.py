@@ -27,13 +27,21 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     properties: dict[str, Any] = {"version": {"const": 1}, "extends": {"type": "string"}, "seed": {"type": "integer"}}
     properties |= {key: object_schema(cls, defs) for key, cls in SECTIONS.items()}
     properties |= {key: {"$ref": f"#/$defs/{key if key in HOSTS else kind}"} for key, kind in SINGLE.items()}
-    properties |= {key: {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}]}
-                   for key, kind in LISTS.items()}  # fmt: skip
+    properties |= {
+        key: {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}]}
+        for key, kind in LISTS.items()
+    }
     for key, schema in properties.items():
         schema["description"] = docs.get(key, "The file or recipe that this one is laid over.")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "rethaw pipeline", "type": "object",
-            "properties": dict(sorted(properties.items())), "additionalProperties": False,
-            "required": ["degradation"], "$defs": defs}  # fmt: skip
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "rethaw pipeline",
+        "type": "object",
+        "properties": dict(sorted(properties.items())),
+        "additionalProperties": False,
+        "required": ["degradation"],
+        "$defs": defs,
+    }
 
 
 def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]) -> dict[str, Any] | None:
@@ -48,8 +56,14 @@ def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]
     if "of" in properties:
         members = spec.kind if "of" in own["properties"] else "degradation"
         properties["of"] = {"type": "array", "items": {"$ref": f"#/$defs/{members}"}, "minItems": 1}
-    return {"type": "object", "title": full, "description": spec.summary, "properties": properties,
-            "required": ["use", *own.get("required", [])], "additionalProperties": False}  # fmt: skip
+    return {
+        "type": "object",
+        "title": full,
+        "description": spec.summary,
+        "properties": properties,
+        "required": ["use", *own.get("required", [])],
+        "additionalProperties": False,
+    }
 
 
 def object_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:

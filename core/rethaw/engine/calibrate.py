@@ -93,8 +93,10 @@ def meter(metric: str, registry: Registry, x0: Tensor) -> Callable[[Tensor], flo
 
     clean = value(x0)
     if not math.isfinite(clean):
-        raise RethawError(f"{component.use} of an image and itself is {clean}, so it cannot be a distance",
-                          "Use core.rmse or core.ssim.")  # fmt: skip
+        raise RethawError(
+            f"{component.use} of an image and itself is {clean}, so it cannot be a distance",
+            "Use core.rmse or core.ssim.",
+        )
     return lambda x: abs(value(x) - clean)
 
 

@@ -51,8 +51,10 @@ def build_classifier(pipeline: Sampling) -> Classifier:
     degradation, item = pipeline.degradation, pipeline.config.classifier
     lacking = needs_coefficients(degradation, gaussian=True)
     if lacking:
-        raise RethawError(f"classifier guidance needs Gaussian noise, which {degradation.name} is not: {lacking}",
-                          "Guide by the condition instead (--guidance SCALE), which works with every degradation.")  # fmt: skip
+        raise RethawError(
+            f"classifier guidance needs Gaussian noise, which {degradation.name} is not: {lacking}",
+            "Guide by the condition instead (--guidance SCALE), which works with every degradation.",
+        )
     if item is None:
         raise RethawError("the run has no classifier", "Train it: rethaw train-classifier RUN.")
     context = Context(pipeline.config.restorer.channels, len(item.params.classes))
@@ -70,8 +72,10 @@ def load_classifier(pipeline: Sampling) -> Classifier:
     try:
         classifier.network.load_state_dict(load_tensors(path))
     except RuntimeError as error:
-        raise RethawError(f"{path} does not fit the classifier in {CONFIG}: {str(error).splitlines()[-1].strip()}",
-                          "Train it anew: rethaw train-classifier RUN.") from error  # fmt: skip
+        raise RethawError(
+            f"{path} does not fit the classifier in {CONFIG}: {str(error).splitlines()[-1].strip()}",
+            "Train it anew: rethaw train-classifier RUN.",
+        ) from error
     return classifier.eval()
 
 

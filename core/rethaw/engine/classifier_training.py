@@ -59,8 +59,10 @@ def train_classifier(
         )
     checkpoint = pipeline.folder / CLASSIFIER_CHECKPOINT
     if checkpoint.is_file() and not resume:
-        raise RethawError(f"{checkpoint} holds an interrupted training of a classifier",
-                          "Add --resume to go on with it, or delete that file to start anew.")  # fmt: skip
+        raise RethawError(
+            f"{checkpoint} holds an interrupted training of a classifier",
+            "Add --resume to go on with it, or delete that file to start anew.",
+        )
     saved = load_checkpoint(checkpoint) if resume else None
     if saved:
         pipeline.config = load_text(saved["config"])[0]
@@ -122,10 +124,17 @@ class Training:
     def save(self, checkpoint: Path) -> None:
         """Writes all that resuming needs."""
         self.sound()
-        save_checkpoint(checkpoint, {
-            "config": dump_config(self.pipeline.config), "steps": self.steps, "step": self.step, "sums": self.sums,
-            "network": self.classifier.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-        })  # fmt: skip
+        save_checkpoint(
+            checkpoint,
+            {
+                "config": dump_config(self.pipeline.config),
+                "steps": self.steps,
+                "step": self.step,
+                "sums": self.sums,
+                "network": self.classifier.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Takes up where the checkpoint ends."""
@@ -144,8 +153,10 @@ class Training:
     def sound(self) -> None:
         """Stops at broken weights, before they replace anything."""
         if not all(bool(torch.isfinite(p).all()) for p in self.classifier.parameters()):
-            raise RethawError(f"the classifier's weights are not finite at step {self.step}",
-                              f"Lower the learning rate (train.lr={self.pipeline.config.train.lr / 4:g}).")  # fmt: skip
+            raise RethawError(
+                f"the classifier's weights are not finite at step {self.step}",
+                f"Lower the learning rate (train.lr={self.pipeline.config.train.lr / 4:g}).",
+            )
 
     def outcome(self) -> Trained:
         """Where it stands."""

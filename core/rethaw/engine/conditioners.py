@@ -56,8 +56,12 @@ class Member(NamedTuple):
         """The null condition for each image of `like`."""
         lead = {"tokens": (1,)}
         size = {"image": tuple(like.shape[-2:])}
-        return self.null({key: like.new_zeros(len(like), *lead.get(key, ()), n, *size.get(key, ()))
-                          for key, n in self.encoder.widths.items()})  # fmt: skip
+        return self.null(
+            {
+                key: like.new_zeros(len(like), *lead.get(key, ()), n, *size.get(key, ()))
+                for key, n in self.encoder.widths.items()
+            }
+        )
 
 
 class Conditioners:
@@ -79,8 +83,10 @@ class Conditioners:
         if key != "tokens":
             return sum(sizes.values())
         if len(set(sizes.values())) > 1:
-            raise RethawError(f"the conditioners give tokens of different widths: {', '.join(f'{k} {n}' for k, n in sizes.items())}",
-                              "Choose models of one width, or take a vector from one of them.")  # fmt: skip
+            raise RethawError(
+                f"the conditioners give tokens of different widths: {', '.join(f'{k} {n}' for k, n in sizes.items())}",
+                "Choose models of one width, or take a vector from one of them.",
+            )
         return next(iter(sizes.values()))
 
     def encode(self, values: Values, like: Tensor, generator: Rng | None = None) -> Cond:
@@ -89,8 +95,10 @@ class Conditioners:
         conds = []
         for m in self.members:
             if m.field not in values and m.item.host.drop == 0:
-                raise RethawError(f"{m.item.use} was trained without its null condition (drop: 0), so it needs a value",
-                                  f"Give it: --cond {m.field}=VALUE.")  # fmt: skip
+                raise RethawError(
+                    f"{m.item.use} was trained without its null condition (drop: 0), so it needs a value",
+                    f"Give it: --cond {m.field}=VALUE.",
+                )
             conds.append(m.encode(values[m.field], like, generator) if m.field in values else m.blank(like))
         return joined(conds)
 
@@ -134,8 +142,10 @@ def attach(item: Component, registry: Registry) -> Member:
     """Builds a conditioner, and the degradation that makes its image in training."""
     encoder = registry.build("conditioner", item.use, item.params)
     if item.params.field == "image" and "image" in encoder.widths and not item.of:
-        raise RethawError(f"{item.use} would show the network the clean image itself",
-                          "Say what is observed of it, of: [{use: kornia.pixelate}], or name a `field` of the data that has it.")  # fmt: skip
+        raise RethawError(
+            f"{item.use} would show the network the clean image itself",
+            "Say what is observed of it, of: [{use: kornia.pixelate}], or name a `field` of the data that has it.",
+        )
     return Member(item, encoder, Composition([host_component(d, registry) for d in item.of]) if item.of else None)
 
 
@@ -153,8 +163,10 @@ def check_read(what: str, given: Iterable[str], known: Sequence[str], otherwise:
     if unread:
         close = difflib.get_close_matches(unread[0], known, n=1)
         hint = f"Did you mean {close[0]}? " if close else ""
-        raise RethawError(f"nothing here reads the {what} {', '.join(unread)}",
-                          f"{hint}There is: {', '.join(known)}." if known else otherwise)  # fmt: skip
+        raise RethawError(
+            f"nothing here reads the {what} {', '.join(unread)}",
+            f"{hint}There is: {', '.join(known)}." if known else otherwise,
+        )
 
 
 def fitted(cond: Cond, like: Tensor) -> Cond:
@@ -181,8 +193,10 @@ def select(keep: Tensor, yes: Cond, no: Cond) -> Cond:
 
 def stacked(first: Cond, second: Cond) -> Cond:
     """Two conditions as one batch, the shorter tokens padded."""
-    return {key: torch.cat(same_length(first[key], second[key]) if key.startswith("tokens") else (first[key], second[key]))
-            for key in first}  # fmt: skip
+    return {
+        key: torch.cat(same_length(first[key], second[key]) if key.startswith("tokens") else (first[key], second[key]))
+        for key in first
+    }
 
 
 def same_length(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

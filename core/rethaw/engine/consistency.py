@@ -45,9 +45,13 @@ def problem(degradation: AnyDegradation | Walk, state: State | None, observation
 
 
 def consistent(
-    restore: Restore, degradation: AnyDegradation, state: State | None, observation: Observation | None,
-    how: Consistency, precision: Precision,
-) -> Restore:  # fmt: skip
+    restore: Restore,
+    degradation: AnyDegradation,
+    state: State | None,
+    observation: Observation | None,
+    how: Consistency,
+    precision: Precision,
+) -> Restore:
     """`restore`, followed by x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)). Raises RethawError where that cannot be done."""
     missing = problem(degradation, state, observation)
     if missing or state is None:
@@ -62,9 +66,14 @@ def consistent(
 
 
 def explaining(
-    x0_hat: Tensor, degradation: AnyDegradation | Walk, x: Tensor, t: Tensor, state: State, weight: float,
+    x0_hat: Tensor,
+    degradation: AnyDegradation | Walk,
+    x: Tensor,
+    t: Tensor,
+    state: State,
+    weight: float,
     iterations: int = Consistency.iterations,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x (B, C, H, W). λ is `weight`."""
     inverse = pseudo_inverse(degradation, x, t, state, weight, iterations)
     moved: Tensor = x0_hat + inverse(x - degradation.degrade(x0_hat, t, state))

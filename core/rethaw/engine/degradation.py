@@ -108,8 +108,10 @@ class Hosted:
     def check_channels(self, x: Tensor) -> None:
         """Raises RethawError for images that have more or fewer channels than the component works on."""
         if self.channels not in (None, x.shape[1]):
-            raise RethawError(f"{self.name} works on images of {self.channels} channels, these have {x.shape[1]}",
-                              f"Set restorer.channels={self.channels}, or choose another degradation.")  # fmt: skip
+            raise RethawError(
+                f"{self.name} works on images of {self.channels} channels, these have {x.shape[1]}",
+                f"Set restorer.channels={self.channels}, or choose another degradation.",
+            )
 
     def enter(self, x: Tensor) -> Tensor:
         return x.add(1).div_(2) if self.unit else x
@@ -273,10 +275,14 @@ def probe(degradation: AnyDegradation, like: Tensor) -> None:
             if not torch.isfinite(x).all():
                 raise ComponentError(f"{name} gives values that are not finite at severity {t}")
             if t == 0 and (x - x0).abs().max() > 1e-4:
-                raise ComponentError(f"{name} does not keep its contract: D(x0, 0) is not x0, "
-                                     f"it differs by up to {(x - x0).abs().max():.3g}")  # fmt: skip
+                raise ComponentError(
+                    f"{name} does not keep its contract: D(x0, 0) is not x0, "
+                    f"it differs by up to {(x - x0).abs().max():.3g}"
+                )
     except RethawError:
         raise
     except Exception as error:
-        raise ComponentError(f"{name} raised {type(error).__name__} on images of shape {tuple(x0.shape)}: {error}",
-                             "rethaw plugins show says whose it is; report it there.") from error  # fmt: skip
+        raise ComponentError(
+            f"{name} raised {type(error).__name__} on images of shape {tuple(x0.shape)}: {error}",
+            "rethaw plugins show says whose it is; report it there.",
+        ) from error

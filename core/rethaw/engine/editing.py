@@ -23,12 +23,7 @@ class Editing(Sampling):
 
     @torch.no_grad()
     def encode(
-        self,
-        x0: Tensor,
-        severity: float = 1.0,
-        *,
-        steps: int | None = None,
-        cond: Values | None = None,
+        self, x0: Tensor, severity: float = 1.0, *, steps: int | None = None, cond: Values | None = None
     ) -> Tensor:
         """The x_t that DDIM would walk from to images x0 (B, C, H, W): DDIM inversion (2010.02502, section 4.3).
 
@@ -46,10 +41,16 @@ class Editing(Sampling):
 
     @torch.no_grad()
     def edit(
-        self, images: Tensor | Sequence[Picture], strength: float = 0.6, *, sampler: str | None = None,
-        steps: int | None = None, cond: Values | None = None, guidance: Guidance | float | None = None,
+        self,
+        images: Tensor | Sequence[Picture],
+        strength: float = 0.6,
+        *,
+        sampler: str | None = None,
+        steps: int | None = None,
+        cond: Values | None = None,
+        guidance: Guidance | float | None = None,
         seed: int | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """New images after references of one size (SDEdit, 2108.01073): degraded to severity `strength`, and restored.
 
         strength: 0 keeps the reference, 1 leaves nothing of it. Image i depends on (seed, i) alone.
@@ -70,10 +71,19 @@ class Editing(Sampling):
 
     @torch.no_grad()
     def interpolate(
-        self, first: Picture, second: Picture, count: int = 8, strength: float = 0.6, *, own: bool = False,
-        sampler: str | None = None, steps: int | None = None, cond: Mapping[str, Any] | None = None,
-        guidance: Guidance | float | None = None, seed: int | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        first: Picture,
+        second: Picture,
+        count: int = 8,
+        strength: float = 0.6,
+        *,
+        own: bool = False,
+        sampler: str | None = None,
+        steps: int | None = None,
+        cond: Mapping[str, Any] | None = None,
+        guidance: Guidance | float | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
         """`count` images from one picture to another of its size: both degraded, mixed, and restored.
 
         own: each picture has a state of its own (a noise), and they are mixed spherically; else they share one.
@@ -88,9 +98,13 @@ class Editing(Sampling):
         return last(self.trajectory(x, strength, state=state, generator=rng, **options)).x
 
     def log_likelihood(
-        self, images: Tensor, *, cond: Mapping[str, Sequence[Any]] | None = None, generator: Rng | None = None,
+        self,
+        images: Tensor,
+        *,
+        cond: Mapping[str, Sequence[Any]] | None = None,
+        generator: Rng | None = None,
         **options: Any,
-    ) -> Likelihood:  # fmt: skip
+    ) -> Likelihood:
         """log p of clean images (B, C, H, W) in nats and in bits a dimension, for degradations α x0 + σ z with Gaussian z.
 
         See `rethaw.engine.likelihood.likelihood` for the options: steps, solver, probes, dequantise, tolerance, watch.

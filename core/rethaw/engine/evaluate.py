@@ -35,8 +35,13 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"images": self.images, "severity": self.severity, "rows": self.rows,
-                "seconds_per_image": self.seconds, "skipped": self.skipped}  # fmt: skip
+        return {
+            "images": self.images,
+            "severity": self.severity,
+            "rows": self.rows,
+            "seconds_per_image": self.seconds,
+            "skipped": self.skipped,
+        }
 
     def markdown(self) -> str:
         """A table."""
@@ -75,18 +80,26 @@ def batches(paths: Iterable[Path], pipeline: Pipeline, skipped: list[str]) -> It
 
 
 def evaluate(
-    pipeline: Pipeline, paths: Sequence[Path], samplers: Sequence[str], severity: float = 1.0,
-    steps: int | None = None, seed: int = 0, watch: Callable[[int], None] | None = None,
-    cond: Mapping[str, str] | None = None, guidance: Guidance | float | None = None,
-) -> Report:  # fmt: skip
+    pipeline: Pipeline,
+    paths: Sequence[Path],
+    samplers: Sequence[str],
+    severity: float = 1.0,
+    steps: int | None = None,
+    seed: int = 0,
+    watch: Callable[[int], None] | None = None,
+    cond: Mapping[str, str] | None = None,
+    guidance: Guidance | float | None = None,
+) -> Report:
     """Measures the degraded images and each sampler's results with the pipeline's metrics.
 
     Samplers get the state that was drawn, or infer it where the degradation can; conditioners what `cond` says for all
     images, by field, or what they observe of the clean images, else their null. watch: called with images done.
     """
     names = ["degraded", *samplers]
-    meters = {name: {item.id: pipeline.registry.build("metric", item.use, item.params) for item in pipeline.config.metrics}
-              for name in names}  # fmt: skip
+    meters = {
+        name: {item.id: pipeline.registry.build("metric", item.use, item.params) for item in pipeline.config.metrics}
+        for name in names
+    }
     report = Report({}, 0, severity, dict.fromkeys(samplers, 0.0))
     for clean in batches(paths, pipeline, report.skipped):
         clean = clean.to(pipeline.device)
@@ -97,9 +110,15 @@ def evaluate(
             began = time.perf_counter()
             rng = generators(seed + 1, len(clean), report.images)
             walk = pipeline.restoration(
-                x_t, severity, state=pipeline.known(state), sampler=name, steps=steps, cond=told, guidance=guidance,
+                x_t,
+                severity,
+                state=pipeline.known(state),
+                sampler=name,
+                steps=steps,
+                cond=told,
+                guidance=guidance,
                 generator=rng,
-            )  # fmt: skip
+            )
             results[name] = last(walk).x
             report.seconds[name] += time.perf_counter() - began
         for name, image in results.items():

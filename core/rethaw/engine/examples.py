@@ -52,19 +52,25 @@ def check_item(item: Item, channels: int) -> None:
     """Refuses what a dataset must not give."""
     image = item.get("image")
     if not isinstance(image, Tensor) or image.dim() != 3 or not image.is_floating_point():
-        raise RethawError("the dataset gives items without an image (C, H, W) of floating-point values",
-                          "rethaw plugins show says whose dataset it is.")  # fmt: skip
+        raise RethawError(
+            "the dataset gives items without an image (C, H, W) of floating-point values",
+            "rethaw plugins show says whose dataset it is.",
+        )
     if image.shape[0] != channels:
-        raise RethawError(f"the dataset gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
-                          f"Set data.channels={channels} or restorer.channels={image.shape[0]}.")  # fmt: skip
+        raise RethawError(
+            f"the dataset gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
+            f"Set data.channels={channels} or restorer.channels={image.shape[0]}.",
+        )
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Images stacked, everything else as lists."""
     shapes = {tuple(item["image"].shape) for item in items}
     if len(shapes) > 1:
-        raise RethawError(f"the dataset gives images of several sizes in one batch: {', '.join(map(str, sorted(shapes)))}",
-                          "Give them one size: data.size=64.")  # fmt: skip
+        raise RethawError(
+            f"the dataset gives images of several sizes in one batch: {', '.join(map(str, sorted(shapes)))}",
+            "Give them one size: data.size=64.",
+        )
     fields = set.intersection(*(set(item) for item in items)) - {"image"}
     return {"image": torch.stack([item["image"] for item in items]), **{f: [item[f] for item in items] for f in fields}}
 
@@ -72,9 +78,15 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 def loader(order: Order, start: int, batch_size: int, workers: int) -> DataLoader[dict[str, Any]]:
     """Batches of the training order from position `start` on."""
     return DataLoader(
-        order, batch_size=batch_size, sampler=range(start, len(order)), num_workers=workers, collate_fn=collate,
-        generator=Generator().manual_seed(0), drop_last=False, persistent_workers=workers > 0,
-    )  # fmt: skip
+        order,
+        batch_size=batch_size,
+        sampler=range(start, len(order)),
+        num_workers=workers,
+        collate_fn=collate,
+        generator=Generator().manual_seed(0),
+        drop_last=False,
+        persistent_workers=workers > 0,
+    )
 
 
 def first_images(data: Dataset, seed: int, channels: int, count: int) -> Iterator[Tensor]:

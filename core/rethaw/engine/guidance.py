@@ -28,9 +28,14 @@ Shift = Callable[[Tensor, Tensor], Tensor]
 
 
 def bind(
-    restorer: Restorer, reading: Parameterization, config: Config, state: State | None, cond: Cond, null: Cond,
+    restorer: Restorer,
+    reading: Parameterization,
+    config: Config,
+    state: State | None,
+    cond: Cond,
+    null: Cond,
     shift: Shift | None = None,
-) -> Restore:  # fmt: skip
+) -> Restore:
     """The `restore(x, t)` that samplers call: condition and guidance inside, any size, in tiles where it is large."""
     call = caller(restorer, reading, config.restorer.tile, state)
     guidance = config.guidance or Guidance()

@@ -35,10 +35,18 @@ class Likelihood(NamedTuple):
 
 
 def likelihood(
-    restore: Restore, degradation: AnyDegradation, x: Tensor, generator: Rng, *, steps: int = 100,
-    solver: str = "rk4", probes: int | None = None, dequantise: bool = False, tolerance: float = 1e-5,
+    restore: Restore,
+    degradation: AnyDegradation,
+    x: Tensor,
+    generator: Rng,
+    *,
+    steps: int = 100,
+    solver: str = "rk4",
+    probes: int | None = None,
+    dequantise: bool = False,
+    tolerance: float = 1e-5,
     watch: Callable[[int], None] | None = None,
-) -> Likelihood:  # fmt: skip
+) -> Likelihood:
     """The density of clean images x (B, C, H, W) under the model that is the restorer's probability flow.
 
     steps: of the walk from 0 to 1, even in the log of the noise level. solver: euler, heun, rk4 or adaptive (to
@@ -49,8 +57,10 @@ def likelihood(
     """
     lacking = needs_coefficients(degradation, gaussian=True, smooth=True)
     if lacking:
-        raise RethawError(f"there is no likelihood under {degradation.name}: {lacking}",
-                          "Train on core.gaussian_noise without levels.")  # fmt: skip
+        raise RethawError(
+            f"there is no likelihood under {degradation.name}: {lacking}",
+            "Train on core.gaussian_noise without levels.",
+        )
     size = x[0].numel()
     if dequantise:
         x = x + BIN * (rand(x, generator) - 0.5)

@@ -22,8 +22,10 @@ class Measurement:
     def observation(self, y: Tensor, severity: float | Tensor, state: State | None) -> Observation:
         """What samplers get. Raises RethawError where ξ is random and nobody gives it."""
         if state is None and self.degradation.draw(y[:1], generators(0, 1)):
-            raise RethawError(f"the random state of the measurement {self.degradation.name} is not known",
-                              "Give it: --state mask=FILE, or state={…} in Python.")  # fmt: skip
+            raise RethawError(
+                f"the random state of the measurement {self.degradation.name} is not known",
+                "Give it: --state mask=FILE, or state={…} in Python.",
+            )
         return Observation(y, self.degradation, expand(severity, y), state or {}, self.how.deviation)
 
 

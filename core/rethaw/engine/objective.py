@@ -31,7 +31,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda out, target: (out - target).abs(),
     "l2": lambda out, target: (out - target).square(),
     "huber": lambda out, target: F.smooth_l1_loss(out, target, reduction="none", beta=HUBER) * 2 * HUBER,
-}  # fmt: skip
+}
 
 WEIGHTINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "snr": lambda snr, γ: snr,
@@ -50,11 +50,15 @@ class Objective:
         needy += ["severities: log_normal"] if train.severities == "log_normal" else []
         lacking = needs_coefficients(self.degradation)
         if needy and lacking:
-            raise RethawError(f"train.{needy[0]} does not go with {self.degradation.name}: {lacking}",
-                              "Use weighting: uniform and severities: uniform, stratified or heavy.")  # fmt: skip
+            raise RethawError(
+                f"train.{needy[0]} does not go with {self.degradation.name}: {lacking}",
+                "Use weighting: uniform and severities: uniform, stratified or heavy.",
+            )
         if train.severities == "discrete" and not self.degradation.levels:
-            raise RethawError(f"train.severities: discrete needs levels, which {self.degradation.name} does not have",
-                              "Give it levels: 1000, or use severities: uniform.")  # fmt: skip
+            raise RethawError(
+                f"train.severities: discrete needs levels, which {self.degradation.name} does not have",
+                "Give it levels: 1000, or use severities: uniform.",
+            )
 
     def severities(self, x0: Tensor, positions: Sequence[int], generator: Rng) -> Tensor:
         """t (B,) of the training examples at `positions`, a function of the position and its generator alone."""

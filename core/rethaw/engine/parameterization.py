@@ -68,8 +68,12 @@ def edm(α: Tensor, σ: Tensor, σ_data: float) -> Reading:
 
 
 READINGS: dict[str, Callable[[Tensor, Tensor, float], Reading]] = {
-    "eps": eps, "score": score, "v": v, "flow": flow, "edm": edm,
-}  # fmt: skip
+    "eps": eps,
+    "score": score,
+    "v": v,
+    "flow": flow,
+    "edm": edm,
+}
 """The prediction types that α and σ define; x0 and residual need neither."""
 
 
@@ -93,8 +97,10 @@ class Parameterization:
             self.need("variance: learned", gaussian=True)
         self.weight = default_weight(precision)
         if settings.input == "inverse" and (missing := problem(degradation, {}, None)):
-            raise RethawError(f"restorer.input: inverse does not go with {degradation.name}: {missing}",
-                              "input: degraded goes with every degradation.")  # fmt: skip
+            raise RethawError(
+                f"restorer.input: inverse does not go with {degradation.name}: {missing}",
+                "input: degraded goes with every degradation.",
+            )
         on_walk = isinstance(degradation, Walk) and self.prediction in READINGS
         self.prepared = degradation.prepare(self.derive) if on_walk else None  # type: ignore[union-attr]
 
@@ -102,8 +108,10 @@ class Parameterization:
         """Refuses a degradation without coefficients for what `key` of the restorer says."""
         lacking = needs_coefficients(self.degradation, gaussian=gaussian)
         if lacking:
-            raise RethawError(f"restorer.{key} does not go with {self.degradation.name}: {lacking}",
-                              "prediction: x0 or residual with variance: fixed goes with every degradation.")  # fmt: skip
+            raise RethawError(
+                f"restorer.{key} does not go with {self.degradation.name}: {lacking}",
+                "prediction: x0 or residual with variance: fixed goes with every degradation.",
+            )
 
     def reading(self, α: Tensor, σ: Tensor) -> Reading:
         """How outputs are read where x_t = α x0 + σ z; α, σ (B, 1, 1, 1)."""
@@ -128,8 +136,10 @@ class Parameterization:
         if self.settings.input == "degraded":
             return x_t
         if state is None:
-            raise RethawError(f"the restorer is shown the inverse of {self.degradation.name}, whose random state is not known",
-                              "Give the state (--state mask=FILE), or train with restorer.input: degraded.")  # fmt: skip
+            raise RethawError(
+                f"the restorer is shown the inverse of {self.degradation.name}, whose random state is not known",
+                "Give the state (--state mask=FILE), or train with restorer.input: degraded.",
+            )
         return explaining(x_t, self.degradation, x_t, t, state, self.weight)
 
     def inputs(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

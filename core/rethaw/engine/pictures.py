@@ -29,10 +29,28 @@ PAPER, INK, SOFT, ACCENT = "#ffffff", "#1d1d1f", "#6b6b70", "#d9480f"
 MARGIN, GAP, LEAST, WIDEST = 24, 12, 128, 1800
 NEAREST, BICUBIC, LANCZOS = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 # Pillow's own font has little more than ASCII, and a picture should look the same on every machine.
-_SPELT = str.maketrans({
-    "σ": "sigma", "α": "alpha", "λ": "lambda", "μ": "u", "→": "->", "×": "x", "−": "-", "–": "-", "—": "-",
-    "≥": ">=", "≤": "<=", "∞": "inf", "’": "'", "“": '"', "”": '"', "ß": "ss", "₀": "0", "₁": "1",
-})  # fmt: skip
+_SPELT = str.maketrans(
+    {
+        "σ": "sigma",
+        "α": "alpha",
+        "λ": "lambda",
+        "μ": "u",
+        "→": "->",
+        "×": "x",
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "≥": ">=",
+        "≤": "<=",
+        "∞": "inf",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "ß": "ss",
+        "₀": "0",
+        "₁": "1",
+    }
+)
 
 
 # --- tensors to images -------------------------------------------------------------------------------------
@@ -110,8 +128,9 @@ def _height(text: str, size: int) -> int:
     return round(size * 1.35) * (text.count("\n") + 1) if text else 0
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, align: str = "l",
-           fill: str = INK) -> None:  # fmt: skip
+def write(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, align: str = "l", fill: str = INK
+) -> None:
     """Writes lines down from `at`; align: l, m or r, which end of the lines is there."""
     for i, line in enumerate(text.split("\n")):
         draw.text((at[0], at[1] + i * round(size * 1.35)), line, fill, font(size), align + "a")
@@ -170,14 +189,7 @@ def grid(
     size = left + columns * (wide + GAP) - GAP, head + 6 + len(rows) * (high + GAP) - GAP
     canvas, draw, top = _page(*size, "")
     for j, text in enumerate(above):
-        write(
-            draw,
-            (MARGIN + left + j * (wide + GAP) + wide / 2, top + head - _height(text, 15)),
-            text,
-            15,
-            "m",
-            SOFT,
-        )
+        write(draw, (MARGIN + left + j * (wide + GAP) + wide / 2, top + head - _height(text, 15)), text, 15, "m", SOFT)
     cells = iter(flat)
     for i, row in enumerate(rows):
         y = top + head + 6 + i * (high + GAP)

@@ -65,8 +65,10 @@ class Pipeline(Editing):
         try:
             pipeline.restorer.load_state_dict(weights)
         except RuntimeError as error:
-            raise RethawError(f"{folder / MODEL} does not fit the pipeline in {CONFIG}: {str(error).splitlines()[-1].strip()}",
-                              "The two must come from one training.") from error  # fmt: skip
+            raise RethawError(
+                f"{folder / MODEL} does not fit the pipeline in {CONFIG}: {str(error).splitlines()[-1].strip()}",
+                "The two must come from one training.",
+            ) from error
         pipeline.restorer.to(pipeline.device).eval()
         return pipeline
 
@@ -141,5 +143,7 @@ def usable(device: str | torch.device) -> torch.device:
         torch.empty(1, device=device)
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
-        raise RethawError(f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
-                          "Leave --device out to take a GPU if there is one, else the CPU.") from error  # fmt: skip
+        raise RethawError(
+            f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
+            "Leave --device out to take a GPU if there is one, else the CPU.",
+        ) from error

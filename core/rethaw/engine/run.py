@@ -69,17 +69,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise RethawError(f"the checkpoint {path} is damaged ({type(error).__name__})",
-                          "Delete it and train again; the weights in model.safetensors are a file of their own.") from error  # fmt: skip
+        raise RethawError(
+            f"the checkpoint {path} is damaged ({type(error).__name__})",
+            "Delete it and train again; the weights in model.safetensors are a file of their own.",
+        ) from error
 
 
 def write_description(folder: Path, config: Config, registry: Registry, image_shape: tuple[int, ...]) -> None:
     """Writes resolved.yaml and lock.json."""
     write_text(folder / CONFIG, dump_config(config))
     lock = {
-        "rethaw": __version__, "torch": torch.__version__, "python": platform.python_version(), "seed": config.seed,
-        "image_shape": list(image_shape), "plugins": plugins_used(config, registry),
-    }  # fmt: skip
+        "rethaw": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "seed": config.seed,
+        "image_shape": list(image_shape),
+        "plugins": plugins_used(config, registry),
+    }
     write_text(folder / LOCK, json.dumps(lock, indent=2) + "\n")
 
 
@@ -129,5 +135,7 @@ def find_run(run: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(run), allow_patterns=["*.yaml", "*.json", "*.safetensors"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise RethawError(f"there is no run folder {str(run)!r} here, and the hub has none that can be fetched",
-                          f"{type(error).__name__}: {str(error).splitlines()[0]}") from error  # fmt: skip
+        raise RethawError(
+            f"there is no run folder {str(run)!r} here, and the hub has none that can be fetched",
+            f"{type(error).__name__}: {str(error).splitlines()[0]}",
+        ) from error

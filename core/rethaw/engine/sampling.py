@@ -74,10 +74,18 @@ class Sampling:
 
     @torch.no_grad()
     def trajectory(
-        self, x: Tensor, severity: float | Tensor | None = 1.0, *, state: State | None = None,
-        sampler: str | None = None, steps: int | None = None, cond: Values | None = None, generator: Rng | None = None,
-        observation: Observation | None = None, guidance: Guidance | float | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        x: Tensor,
+        severity: float | Tensor | None = 1.0,
+        *,
+        state: State | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        cond: Values | None = None,
+        generator: Rng | None = None,
+        observation: Observation | None = None,
+        guidance: Guidance | float | None = None,
+    ) -> Iterator[Step]:
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
         severity: one for all, one for each image (B,), or None for what `estimate` says. state: ξ where it is known; None
@@ -123,9 +131,14 @@ class Sampling:
             raise RethawError(f"{name} sampling cannot {what}: {problem}", hint)
 
     def restoration(
-        self, y: Tensor, severity: float | Tensor | None = None, *, state: State | None = None,
-        generator: Rng | None = None, **options: Any,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        y: Tensor,
+        severity: float | Tensor | None = None,
+        *,
+        state: State | None = None,
+        generator: Rng | None = None,
+        **options: Any,
+    ) -> Iterator[Step]:
         """The trajectory from degraded images y to restored ones: from y itself, or from x_1 where y is a measurement.
 
         severity, state: of the degradation that y went through; None: as `restore` says. See `trajectory` for the rest.
@@ -139,9 +152,13 @@ class Sampling:
         return self.trajectory(x, generator=rng, observation=observation, **options)
 
     def bound(
-        self, degradation: AnyDegradation | Walk, x: Tensor, state: State | None, cond: Values | None = None,
+        self,
+        degradation: AnyDegradation | Walk,
+        x: Tensor,
+        state: State | None,
+        cond: Values | None = None,
         guidance: Guidance | float | None = None,
-    ) -> Restore:  # fmt: skip
+    ) -> Restore:
         """The restorer for a walk on images like x, as samplers call it: condition, guidance and prediction type inside."""
         reading = Parameterization(self.config.restorer, degradation, self.config.observation)
         config, values = under(self.config, guidance), cond or {}
@@ -167,10 +184,17 @@ class Sampling:
             return head(x.to(self.device, torch.float32)).clamp_min(LEAST)  # type: ignore[no-any-return]
 
     def restore(
-        self, images: Tensor | Sequence[Picture], severity: float | Tensor | None = None, *, state: State | None = None,
-        sampler: str | None = None, steps: int | None = None, cond: Values | None = None,
-        guidance: Guidance | float | None = None, seed: int | None = None,
-    ) -> Any:  # fmt: skip
+        self,
+        images: Tensor | Sequence[Picture],
+        severity: float | Tensor | None = None,
+        *,
+        state: State | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        cond: Values | None = None,
+        guidance: Guidance | float | None = None,
+        seed: int | None = None,
+    ) -> Any:
         """Restores images that are already degraded, to the given severity: by the measurement, if there is one.
 
         severity: one for all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to).
@@ -227,15 +251,24 @@ class Sampling:
             x, state = self.degradation.prior(like, rng)
             return x, state
         if not self.config.prior or not self.fitted:
-            raise RethawError(f"{self.degradation.name} has no distribution of x_1 to generate from, and the run has no "
-                              "fitted prior", "Set prior: {use: core.mixture} and train.")  # fmt: skip
+            raise RethawError(
+                f"{self.degradation.name} has no distribution of x_1 to generate from, and the run has no fitted prior",
+                "Set prior: {use: core.mixture} and train.",
+            )
         prior = self.registry.build("prior", self.config.prior.use, self.config.prior.params)
         return prior.sample(self.fitted, like, rng), self.degradation.draw(like, rng)
 
     def generate(
-        self, n: int, *, size: tuple[int, int] | None = None, sampler: str | None = None, steps: int | None = None,
-        cond: Values | None = None, guidance: Guidance | float | None = None, seed: int | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        n: int,
+        *,
+        size: tuple[int, int] | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        cond: Values | None = None,
+        guidance: Guidance | float | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
         """Generates n images (n, C, H, W), from samples of x_1."""
         x, state = self.start(n, size, seed)
         rng = generators((self.config.seed if seed is None else seed) + 1, n)

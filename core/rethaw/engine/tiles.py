@@ -54,8 +54,10 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
     for some in batched(corners, max(1, TILES_AT_ONCE // len(x))):
         cut = torch.cat([crop(x, corner, size) for corner in some])
         times = len(some)
-        part = {k: torch.cat([crop(v, c, size) for c in some]) if v.dim() == 4 else v.repeat(times, *(1,) * (v.dim() - 1))
-                for k, v in cond.items()}  # fmt: skip
+        part = {
+            k: torch.cat([crop(v, c, size) for c in some]) if v.dim() == 4 else v.repeat(times, *(1,) * (v.dim() - 1))
+            for k, v in cond.items()
+        }
         restored = padded(network, cut, t.repeat(times), part).chunk(times)
         for (top, left), piece in zip(some, restored, strict=True):
             here = (..., slice(top, top + size[0]), slice(left, left + size[1]))

@@ -163,8 +163,10 @@ class Trainer:
             self.loss = float(self.accelerator.reduce(self._sum, "mean")) / self._since
         self._sum, self._since = None, 0
         if not math.isfinite(self.loss):
-            raise RethawError(f"the loss is {self.loss} at step {self.step}",
-                              f"Lower the learning rate (train.lr={self.config.train.lr / 4:g}); the last checkpoint is kept.")  # fmt: skip
+            raise RethawError(
+                f"the loss is {self.loss} at step {self.step}",
+                f"Lower the learning rate (train.lr={self.config.train.lr / 4:g}); the last checkpoint is kept.",
+            )
 
     @property
     def is_main(self) -> bool:
@@ -182,11 +184,18 @@ class Trainer:
         if not self.is_main:
             return
         scaler = self.accelerator.scaler
-        save_checkpoint(self.folder / CHECKPOINT, {
-            "step": self.step, "loss": self.loss, "restorer": self.restorer.state_dict(),
-            "ema": self.ema.module.state_dict() if self.ema else None, "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None, "config": dump_config(resumable(self.config)),
-        })  # fmt: skip
+        save_checkpoint(
+            self.folder / CHECKPOINT,
+            {
+                "step": self.step,
+                "loss": self.loss,
+                "restorer": self.restorer.state_dict(),
+                "ema": self.ema.module.state_dict() if self.ema else None,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": scaler.state_dict() if scaler else None,
+                "config": dump_config(resumable(self.config)),
+            },
+        )
         self.pipeline.save_weights(self.folder, self.best)
         draw_progress(self.pipeline, self.data, self.best, self.step, self.folder)
 
@@ -198,8 +207,10 @@ class Trainer:
         if not isinstance(saved, dict) or "restorer" not in saved:
             raise RethawError(f"{path} is not a checkpoint of rethaw")
         if saved["config"] != dump_config(resumable(self.config)):
-            raise RethawError(f"{path} belongs to another pipeline: {difference(saved['config'], self.config)}",
-                              "Resume with what it was trained with, or train into another folder.")  # fmt: skip
+            raise RethawError(
+                f"{path} belongs to another pipeline: {difference(saved['config'], self.config)}",
+                "Resume with what it was trained with, or train into another folder.",
+            )
         self.step, self.loss = int(saved["step"]), float(saved["loss"])
         self.restorer.load_state_dict(saved["restorer"])
         self.optimizer.load_state_dict(saved["optimizer"])

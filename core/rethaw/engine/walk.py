@@ -91,6 +91,8 @@ def grid(sampler: Sampler, degradation: AnyDegradation, start: float | Tensor) -
         return sampler.severities(degradation, start)
     rows = [sampler.severities(degradation, each) for each in start.tolist()]
     if len({len(row) for row in rows}) > 1:
-        raise RethawError("the sampler takes another number of steps for each of these severities",
-                          "Restore images of different severities one by one.")  # fmt: skip
+        raise RethawError(
+            "the sampler takes another number of steps for each of these severities",
+            "Restore images of different severities one by one.",
+        )
     return torch.stack(rows, 1)

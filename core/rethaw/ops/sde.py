@@ -81,9 +81,15 @@ class FlowSolver:
     """
 
     def __init__(
-        self, degradation: Degradation, times: Tensor, method: str, dtype: torch.dtype, image: int = 3,
-        rtol: float = 1e-5, atol: float = 1e-5,
-    ) -> None:  # fmt: skip
+        self,
+        degradation: Degradation,
+        times: Tensor,
+        method: str,
+        dtype: torch.dtype,
+        image: int = 3,
+        rtol: float = 1e-5,
+        atol: float = 1e-5,
+    ) -> None:
         self.degradation, self.dtype, self.axes = degradation, dtype, (1,) * image
         self.times = times if times.device.type == "mps" else times.double()
         self.tolerance = {"rtol": rtol, "atol": atol}
@@ -124,6 +130,8 @@ def adaptive_solver() -> Any:
     try:
         from torchdiffeq import odeint
     except ImportError as error:
-        raise RethawError("solver: adaptive needs torchdiffeq, which is not installed",
-                          "Run: pip install 'rethaw[ode]', or choose solver: rk4.") from error  # fmt: skip
+        raise RethawError(
+            "solver: adaptive needs torchdiffeq, which is not installed",
+            "Run: pip install 'rethaw[ode]', or choose solver: rk4.",
+        ) from error
     return odeint

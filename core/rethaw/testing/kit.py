@@ -12,13 +12,28 @@ from rethaw.testing.cases import Case, cases, devices
 Check = Callable[[Any, Case], None]
 
 EVERY_CASE: tuple[Check, ...] = (
-    checks.identity_at_zero, checks.pure, checks.state_of_each_image, checks.each_image_alone, checks.grows,
-    checks.continuous, checks.stays_in_range, optional.linear, optional.adjoint, optional.gradient, optional.svd,
-    optional.infers, optional.coefficients, optional.prior,
-)  # fmt: skip
+    checks.identity_at_zero,
+    checks.pure,
+    checks.state_of_each_image,
+    checks.each_image_alone,
+    checks.grows,
+    checks.continuous,
+    checks.stays_in_range,
+    optional.linear,
+    optional.adjoint,
+    optional.gradient,
+    optional.svd,
+    optional.infers,
+    optional.coefficients,
+    optional.prior,
+)
 ONE_CASE: tuple[Check, ...] = (
-    checks.any_size, machine.waits_for_no_device, machine.compiles, machine.memory, machine.low_precision,
-)  # fmt: skip
+    checks.any_size,
+    machine.waits_for_no_device,
+    machine.compiles,
+    machine.memory,
+    machine.low_precision,
+)
 CHECKS: dict[str, Check] = {check.__name__: check for check in (*EVERY_CASE, *ONE_CASE)}
 
 

@@ -18,8 +18,12 @@ from rethaw_imagenet_c.zoom import cropped, enlarge
 
 STEPS, SIDE = 20, 32
 TAPS = {1: 5, 2: 11, 3: 11, 4: 11}
-RAMPS = {1: (0.7, 0.3, 0.5, 5, 0.95, 0.7), 2: (1.15, 0.7, 0.05, 12, 0.95, 0.55), 3: (1.15, 0.7, 0.05, 16, 0.95, 0.4),
-         4: (1.15, 0.55, 0.05, 20, 0.95, 0.3)}  # fmt: skip
+RAMPS = {
+    1: (0.7, 0.3, 0.5, 5, 0.95, 0.7),
+    2: (1.15, 0.7, 0.05, 12, 0.95, 0.55),
+    3: (1.15, 0.7, 0.05, 16, 0.95, 0.4),
+    4: (1.15, 0.55, 0.05, 20, 0.95, 0.3),
+}
 
 
 def stepwise(x0: Tensor, layer: Tensor, vertical: bool, level: int, brightness: str) -> list[Tensor]:
@@ -27,8 +31,12 @@ def stepwise(x0: Tensor, layer: Tensor, vertical: bool, level: int, brightness: 
     first, last, σ_first, σ_last, b_first, b_last = RAMPS[level]
     taps, grey = TAPS[level], 0.299 * x0[:, :1] + 0.587 * x0[:, 1:2] + 0.114 * x0[:, 2:]
     made = []
-    for threshold, σ, b in zip(np.linspace(first, last, STEPS), np.linspace(σ_first, σ_last, STEPS),
-                               np.linspace(b_first, b_last, STEPS), strict=True):  # fmt: skip
+    for threshold, σ, b in zip(
+        np.linspace(first, last, STEPS),
+        np.linspace(σ_first, σ_last, STEPS),
+        np.linspace(b_first, b_last, STEPS),
+        strict=True,
+    ):
         snow = layer.clone()
         snow[snow < threshold] = 0
         kernel = torch.tensor(
@@ -48,8 +56,10 @@ def test_it_equals_its_definition_step_by_step(level: int, brightness: str) -> N
     x0 = torch.rand(4, 3, SIDE, SIDE + 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     state = d.draw(x0, generators(2, 4))
     assert set(state["vertical"].tolist()) == {0.0, 1.0}
-    each = [stepwise((x0[b : b + 1] + 1) / 2, state["layer"][b : b + 1], bool(state["vertical"][b]), level, brightness)
-            for b in range(4)]  # fmt: skip
+    each = [
+        stepwise((x0[b : b + 1] + 1) / 2, state["layer"][b : b + 1], bool(state["vertical"][b]), level, brightness)
+        for b in range(4)
+    ]
     for i in range(STEPS):
         x = d.degrade(x0, torch.full((4,), (i + 1) / STEPS, dtype=torch.float64), state)
         assert ((x + 1) / 2 - torch.cat([made[i] for made in each])).abs().max() < 1e-6

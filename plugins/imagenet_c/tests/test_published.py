@@ -16,10 +16,29 @@ from rethaw.ops import generators
 from rethaw_imagenet_c.snow import FLAKES, flakes
 from rethaw_imagenet_c.spatter import WATER, water
 
-DETERMINISTIC = ["gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate", "pixelate",
-                 "jpeg_compression"]  # fmt: skip
-RANDOM = ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur", "motion_blur", "snow",
-          "frost", "fog", "spatter", "elastic_transform"]  # fmt: skip
+DETERMINISTIC = [
+    "gaussian_blur",
+    "defocus_blur",
+    "zoom_blur",
+    "brightness",
+    "contrast",
+    "saturate",
+    "pixelate",
+    "jpeg_compression",
+]
+RANDOM = [
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "speckle_noise",
+    "glass_blur",
+    "motion_blur",
+    "snow",
+    "frost",
+    "fog",
+    "spatter",
+    "elastic_transform",
+]
 SIDE = 64
 BANDS = (0.0, 0.03, 0.08, 0.2, 0.8)  # cycles a pixel, the edges of the spectrum's bands
 

@@ -16,9 +16,7 @@ from rethaw.api import RethawError
 from rethaw.testing import CHECKS, degradation_tests, run_check
 
 TestCumulativeBlur = degradation_tests(
-    "kornia.cumulative_blur",
-    {"padding": "reflect"},
-    {"routine": "individual", "steps": 12},
+    "kornia.cumulative_blur", {"padding": "reflect"}, {"routine": "individual", "steps": 12}
 )
 TestDownsample = degradation_tests("kornia.downsample", {"steps": 4})
 
@@ -165,7 +163,9 @@ def test_any_size(name: str, height: int, width: int) -> None:
 def test_each_level_in_float32_at_full_size_is_the_precise_one() -> None:
     given: dict[str, Any] = {"routine": "exponential", "padding": "reflect"}  # CelebA, 128 px, T = 200
     x = images(1, 128, 128)
-    assert (levels("kornia.cumulative_blur", x.float(), **given) - levels("kornia.cumulative_blur", x, **given)).abs().max() <= 2e-6  # fmt: skip
+    assert (
+        levels("kornia.cumulative_blur", x.float(), **given) - levels("kornia.cumulative_blur", x, **given)
+    ).abs().max() <= 2e-6
 
 
 def peak(call: Any) -> int:

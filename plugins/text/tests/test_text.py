@@ -44,12 +44,17 @@ def tiny(folder: Path, kind: str) -> Path:
         "vocab_size": 30522,
     }
     made = {
-        "clip": lambda: transformers.CLIPModel(transformers.CLIPConfig(
-            text_config={**size, "max_position_embeddings": 32, "eos_token_id": 102}, vision_config={**size, "image_size": 8, "patch_size": 8},
-            projection_dim=8)),
-        "t5": lambda: transformers.T5Model(transformers.T5Config(
-            vocab_size=30522, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)),
-    }  # fmt: skip
+        "clip": lambda: transformers.CLIPModel(
+            transformers.CLIPConfig(
+                text_config={**size, "max_position_embeddings": 32, "eos_token_id": 102},
+                vision_config={**size, "image_size": 8, "patch_size": 8},
+                projection_dim=8,
+            )
+        ),
+        "t5": lambda: transformers.T5Model(
+            transformers.T5Config(vocab_size=30522, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        ),
+    }
     made[kind]().save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(in_wheel("minilm")).save_pretrained(folder)
     return folder
@@ -124,12 +129,15 @@ def test_other_encoders_by_path(tmp_path: Path, kind: str) -> None:
 
 def test_nothing_is_downloaded_unasked_and_errors_say_which_files_to_put_where(tmp_path: Path) -> None:
     for params, message in (
-        ({"model": "openai/clip-vit-base-patch32"}, r"not on this machine, and download: true is not set(.|\n)*config\.json, tokenizer\.json, model\.safetensors into a folder"),
+        (
+            {"model": "openai/clip-vit-base-patch32"},
+            r"not on this machine, and download: true is not set(.|\n)*config\.json, tokenizer\.json, model\.safetensors into a folder",
+        ),
         ({"model": "openai/clip-vit-base-patch32", "download": True}, "fetching it failed"),
         ({"model": "./nowhere"}, r"there is no model folder \./nowhere\n  Put config\.json"),
         ({"model": str(tmp_path)}, r"has no config\.json"),
         ({"width": 512, "model": "minilm"}, "minilm gives embeddings of width 384, not 512"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(RethawError, match=message):
             encoder(**params).encode(["a"], CPU, None)
     (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": 16}')

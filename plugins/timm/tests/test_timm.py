@@ -17,9 +17,18 @@ import rethaw
 from rethaw.api import Context, RethawError
 
 ENCODERS = [
-    "test_convnext", "resnet10t", "efficientnet_b0", "mobilenetv3_small_050", "swin_tiny_patch4_window7_224", "regnetx_002",
-    "ghostnet_050", "edgenext_xx_small", "pvt_v2_b0", "mobilevit_xxs", "test_vit",
-]  # fmt: skip
+    "test_convnext",
+    "resnet10t",
+    "efficientnet_b0",
+    "mobilenetv3_small_050",
+    "swin_tiny_patch4_window7_224",
+    "regnetx_002",
+    "ghostnet_050",
+    "edgenext_xx_small",
+    "pvt_v2_b0",
+    "mobilevit_xxs",
+    "test_vit",
+]
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("timm.unet", {"encoder": "test_convnext", "width": 16, "blocks": 1}),
     ("timm.unet", {"encoder": "resnet10t", "width": 8, "stride": 4, "blocks": 1}),

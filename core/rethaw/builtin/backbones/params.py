@@ -46,5 +46,12 @@ class UNet:
             raise ValueError(f"attention names levels 0 to {len(self.multipliers) - 1}, not {max(self.attention)}")
 
 
-SPECS: list[Spec] = [backbone("unet", UNet, target=f"{AT}.unet:UNet", accepts=("vector", "tokens", "image"),
-                 summary="A compact U-Net with scale-shift severity embedding; ADM's by its options.")]  # fmt: skip
+SPECS: list[Spec] = [
+    backbone(
+        "unet",
+        UNet,
+        target=f"{AT}.unet:UNet",
+        accepts=("vector", "tokens", "image"),
+        summary="A compact U-Net with scale-shift severity embedding; ADM's by its options.",
+    )
+]

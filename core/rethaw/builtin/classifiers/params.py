@@ -33,5 +33,5 @@ class ConvNet:
 SPECS: list[Spec] = [
     classifier(
         "convnet", ConvNet, target=f"{AT}.convnet:ConvNet", summary="A small residual network that knows the severity."
-    ),
+    )
 ]

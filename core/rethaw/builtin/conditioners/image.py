@@ -25,8 +25,10 @@ class Image:
         images = [self.tensor(value) for value in values]
         sizes = sorted({tuple(image.shape) for image in images})
         if len(sizes) > 1:
-            raise RethawError(f"core.image got images of several sizes: {', '.join(map(str, sizes))}",
-                              "Give one batch images of one size.")  # fmt: skip
+            raise RethawError(
+                f"core.image got images of several sizes: {', '.join(map(str, sizes))}",
+                "Give one batch images of one size.",
+            )
         return {"image": torch.stack(images).to(device)}
 
     def tensor(self, value: Any) -> Tensor:
@@ -35,8 +37,10 @@ class Image:
             return read_image(Path(value), self.params.channels).pixels
         image = value if isinstance(value, Tensor) else from_pil(value, self.params.channels).pixels
         if image.dim() != 3 or image.shape[0] != self.params.channels:
-            raise RethawError(f"core.image takes images of {self.params.channels} channels, not {tuple(image.shape)}",
-                              "Set conditioner.image.channels before training.")  # fmt: skip
+            raise RethawError(
+                f"core.image takes images of {self.params.channels} channels, not {tuple(image.shape)}",
+                "Set conditioner.image.channels before training.",
+            )
         return image
 
     def null(self, like: Cond) -> Cond:

@@ -23,8 +23,10 @@ def captions_of(source: str, root: Path, files: Sequence[Path], labels: Sequence
     missing = [str(file.relative_to(root)) for file, text in zip(files, found, strict=True) if not text]
     if missing:
         more = f" and {len(missing) - TOLD} more" if len(missing) > TOLD else ""
-        raise RethawError(f"{len(missing)} of {len(files)} images have no caption: {', '.join(missing[:TOLD])}{more}",
-                          where_from(source))  # fmt: skip
+        raise RethawError(
+            f"{len(missing)} of {len(files)} images have no caption: {', '.join(missing[:TOLD])}{more}",
+            where_from(source),
+        )
     return [text for text in found if text]
 
 

@@ -51,8 +51,10 @@ class Folder:
             if self.captions:
                 item["caption"] = self.captions[at]
             return item
-        raise RethawError(f"none of the {len(self.files)} images below {self.params.path} can be read",
-                          "; ".join(list(self.skipped.values())[:3]))  # fmt: skip
+        raise RethawError(
+            f"none of the {len(self.files)} images below {self.params.path} can be read",
+            "; ".join(list(self.skipped.values())[:3]),
+        )
 
     def read(self, index: int) -> Tensor:
         """The whole image (C, H, W): from memory, or from its file. What fits into memory first stays there."""

@@ -69,8 +69,11 @@ class CumulativeMask:
         if not self.colour:
             return state["colour"].to(like.dtype)
         if len(self.colour.values) not in (1, like.shape[1]):
-            raise RethawError(f"core.cumulative_mask: colour has {len(self.colour.values)} values, "
-                              f"the images {like.shape[1]} channels", "Give one value, or one for each channel.")  # fmt: skip
+            raise RethawError(
+                f"core.cumulative_mask: colour has {len(self.colour.values)} values, "
+                f"the images {like.shape[1]} channels",
+                "Give one value, or one for each channel.",
+            )
         return self.colour.like(like).view(1, -1, 1, 1)
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:

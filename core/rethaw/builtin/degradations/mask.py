@@ -49,8 +49,10 @@ class Mask:
         mask = self.file.like(x0)
         if mask.shape[-2:] != x0.shape[-2:]:
             sizes = (f"{s[-1]}×{s[-2]}" for s in (mask.shape, x0.shape))
-            raise RethawError("core.mask: path is {} pixels, the images are {}".format(*sizes),
-                              f"Give a mask as large as the images: {self.params.path}")  # fmt: skip
+            raise RethawError(
+                "core.mask: path is {} pixels, the images are {}".format(*sizes),
+                f"Give a mask as large as the images: {self.params.path}",
+            )
         return mask
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:

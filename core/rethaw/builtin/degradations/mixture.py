@@ -34,8 +34,11 @@ class Mixture:
     def draw(self, like: Tensor, generator: Rng) -> State:
         at = rand(like, generator, ()).to(torch.float64)
         choice = torch.bucketize(at, self.edges.like(at), right=True).clamp_max(len(self.members) - 1)
-        drawn = {f"{i}.{key}": value for i, member in enumerate(self.members)
-                 for key, value in member.draw(like, generator).items()}  # fmt: skip
+        drawn = {
+            f"{i}.{key}": value
+            for i, member in enumerate(self.members)
+            for key, value in member.draw(like, generator).items()
+        }
         return {"choice": choice, **drawn}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:

@@ -158,22 +158,63 @@ class Mixture:
 
 
 SPECS: list[Spec] = [
-    degradation("gaussian_noise", GaussianNoise, target=f"{AT}.noise:GaussianNoise", linear=True,
-                gaussian=True, summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow."),
-    degradation("poisson_noise", PoissonNoise, target=f"{AT}.photons:PoissonNoise", continuous=False,
-                differentiable=False, memory=10.0, range=(0.0, 1.0),
-                summary="Photon noise: whole numbers of few photons."),
-    degradation("blend", Blend, target=f"{AT}.blend:Blend", linear=True,
-                summary="Blends images into those of a folder."),
-    degradation("identity", Identity, target=f"{AT}.simple:Identity", linear=True, bounded=True,
-                summary="Changes nothing."),
+    degradation(
+        "gaussian_noise",
+        GaussianNoise,
+        target=f"{AT}.noise:GaussianNoise",
+        linear=True,
+        gaussian=True,
+        summary="Gaussian noise: variance-preserving (DDPM), exploding, or rectified flow.",
+    ),
+    degradation(
+        "poisson_noise",
+        PoissonNoise,
+        target=f"{AT}.photons:PoissonNoise",
+        continuous=False,
+        differentiable=False,
+        memory=10.0,
+        range=(0.0, 1.0),
+        summary="Photon noise: whole numbers of few photons.",
+    ),
+    degradation(
+        "blend", Blend, target=f"{AT}.blend:Blend", linear=True, summary="Blends images into those of a folder."
+    ),
+    degradation(
+        "identity", Identity, target=f"{AT}.simple:Identity", linear=True, bounded=True, summary="Changes nothing."
+    ),
     degradation("fade", Fade, target=f"{AT}.simple:Fade", linear=True, bounded=True, summary="Fades to one colour."),
-    degradation("mask", Mask, target=f"{AT}.mask:Mask", linear=True, bounded=True, range=(0.0, 1.0),
-                summary="Hides a bump, a box, a half or free-form strokes of each image."),
-    degradation("cumulative_mask", CumulativeMask, target=f"{AT}.cumulative_mask:CumulativeMask", linear=True,
-                continuous=False, bounded=True, summary="The published masks of Cold Diffusion, exactly, level by level."),
-    degradation("desaturate", Desaturate, target=f"{AT}.desaturate:Desaturate", linear=True, bounded=True,
-                channels=3, summary="Fades colours towards grey."),
-    degradation("mixture", Mixture, target=f"{AT}.mixture:Mixture", memory=5.0,
-                summary="One of several degradations, drawn for each image."),
-]  # fmt: skip
+    degradation(
+        "mask",
+        Mask,
+        target=f"{AT}.mask:Mask",
+        linear=True,
+        bounded=True,
+        range=(0.0, 1.0),
+        summary="Hides a bump, a box, a half or free-form strokes of each image.",
+    ),
+    degradation(
+        "cumulative_mask",
+        CumulativeMask,
+        target=f"{AT}.cumulative_mask:CumulativeMask",
+        linear=True,
+        continuous=False,
+        bounded=True,
+        summary="The published masks of Cold Diffusion, exactly, level by level.",
+    ),
+    degradation(
+        "desaturate",
+        Desaturate,
+        target=f"{AT}.desaturate:Desaturate",
+        linear=True,
+        bounded=True,
+        channels=3,
+        summary="Fades colours towards grey.",
+    ),
+    degradation(
+        "mixture",
+        Mixture,
+        target=f"{AT}.mixture:Mixture",
+        memory=5.0,
+        summary="One of several degradations, drawn for each image.",
+    ),
+]

@@ -47,9 +47,14 @@ class Ssim(_Mean):
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
         side = min(WINDOW, *(n - 1 + n % 2 for n in clean.shape[-2:]))
         values = structural_similarity_index_measure(
-            restored, clean, data_range=1.0, reduction="none", gaussian_kernel=side >= WINDOW,
-            sigma=1.5, kernel_size=max(side, 1),
-        )  # fmt: skip
+            restored,
+            clean,
+            data_range=1.0,
+            reduction="none",
+            gaussian_kernel=side >= WINDOW,
+            sigma=1.5,
+            kernel_size=max(side, 1),
+        )
         assert isinstance(values, Tensor)
         return values.reshape(-1)
 

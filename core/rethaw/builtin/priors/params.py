@@ -65,9 +65,13 @@ class Images:
 
 
 SPECS: list[Spec] = [
-    prior("mixture", GaussianMixture, target=f"{AT}.mixture:GaussianMixture",
-          summary="A Gaussian mixture on small thumbnails of x_1."),
+    prior(
+        "mixture",
+        GaussianMixture,
+        target=f"{AT}.mixture:GaussianMixture",
+        summary="A Gaussian mixture on small thumbnails of x_1.",
+    ),
     prior("gaussian", Gaussian, target=f"{AT}.simple:Gaussian", summary="Independent Gaussian values."),
     prior("flat_colour", FlatColour, target=f"{AT}.simple:FlatColour", summary="Images of one flat colour."),
     prior("images", Images, target=f"{AT}.simple:Images", summary="The degraded images of the dataset."),
-]  # fmt: skip
+]

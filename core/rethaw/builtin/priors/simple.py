@@ -69,8 +69,10 @@ class FlatColour:
         if self.params.colour is None:
             return {"colours": seen}
         if len(self.params.colour) != seen.shape[1]:
-            raise RethawError(f"prior core.flat_colour: colour has {len(self.params.colour)} values for "
-                              f"{seen.shape[1]} channels", "Give one value for each channel.")  # fmt: skip
+            raise RethawError(
+                f"prior core.flat_colour: colour has {len(self.params.colour)} values for {seen.shape[1]} channels",
+                "Give one value for each channel.",
+            )
         return {"colours": torch.tensor([self.params.colour])}
 
     def sample(self, fitted: Mapping[str, Tensor], like: Tensor, generator: Rng) -> Tensor:

@@ -24,9 +24,15 @@ class DDPM(Spaced):
     params: DDPMParams
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         a, b, small, large = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         noisy = σ[1:] > 0  # no z in the step to x_0
@@ -43,8 +49,10 @@ class DDPM(Spaced):
         if self.params.variance != "learned":
             return least if self.params.variance == "small" else most
         if found.log_var is None:
-            raise RethawError("core.ddpm: variance: learned needs a restorer that has learned it",
-                              "Train with restorer.variance=learned, or sample with variance: small.")  # fmt: skip
+            raise RethawError(
+                "core.ddpm: variance: learned needs a restorer that has learned it",
+                "Train with restorer.variance=learned, or sample with variance: small.",
+            )
         return most**found.log_var * least ** (1 - found.log_var)
 
 
@@ -61,9 +69,15 @@ class DDIM(Spaced):
         self.gaussian = params.eta > 0
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         η = self.params.eta
         times, α, σ = schedule(degradation, severities, x)
         β̃ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])[2]

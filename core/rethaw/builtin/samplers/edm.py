@@ -34,9 +34,15 @@ class EDM(Spaced):
         return below(degradation, t, p.sigma_max) if p.spacing == "uniform" else t
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         heun, churn, last = self.params.solver == "heun", self.params.churn > 0, len(severities) - 2
         times, α, scale = schedule(degradation, severities, x)
         σ = scale * inverse(α)

@@ -25,9 +25,15 @@ class Flow(Spaced):
     gaussian = False
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         dα, dσ = α.diff(dim=0), σ.diff(dim=0)
         here, there = dσ * inverse(σ[:-1]), dσ * inverse(σ[1:])  # dx = dσ/σ x + (dα - α dσ/σ) x̂0

@@ -35,9 +35,15 @@ class Langevin(Annealed):
     params: LangevinParams
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, scale = schedule(degradation, severities, x)
         ε, dtype = self.params.step_size, x.dtype
         std = (ε**0.5 * scale * inverse(α)).to(dtype)
@@ -62,9 +68,15 @@ class ConsistentAnnealed(Annealed):
     params: ConsistentParams
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, scale = schedule(degradation, severities, x)
         dtype, σ = x.dtype, scale * inverse(α)
         η = (1 - σ[1:] * inverse(σ[:-1])).clamp_min(self.params.step_size)

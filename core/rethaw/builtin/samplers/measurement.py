@@ -77,9 +77,15 @@ class DDRM(Measured[DDRMParams]):
         return unfit(degradation, observation, "svd")
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         assert observation is not None
         y, measured, t_y, ξ, σ_y = observation
         svd = measured.svd(x, t_y, ξ)  # type: ignore[attr-defined]
@@ -95,7 +101,7 @@ class DDRM(Measured[DDRMParams]):
 
     def update(
         self, α: Tensor, σ: Tensor, x0: Tensor, z: Tensor, ε: Tensor, apart: Tensor, s_i: Tensor, σ_y: float
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Vᵀx_s, of Vᵀ times x̂0, z and fresh noise ε, and of apart = Uᵀ(y - A x̂0)."""
         η, η_b = self.params.eta, self.params.eta_b
         gain = gains(s_i)
@@ -124,9 +130,15 @@ class DDNM(Measured[DDNMParams]):
         return f"{problem}, which a noisy one must have" if noisy and problem and "no svd" in problem else problem
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         assert observation is not None
         η, step = self.params.eta, self.noisy if observation.noise else self.exact
         move = step(observation, x)
@@ -173,9 +185,15 @@ class DPS(Measured[DPSParams]):
         return unfit(degradation, observation)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         assert observation is not None
         times, α, σ = schedule(degradation, severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])

@@ -34,9 +34,15 @@ class ProbabilityFlow(Spaced):
         return needs_coefficients(degradation, gaussian=True, smooth=True)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         p, (times, _, σ) = self.params, schedule(degradation, severities, x)
         flow = FlowSolver(degradation, times, p.solver, x.dtype, x.dim() - 1, p.rtol, p.atol)
         to_zero = bool((σ[-1] == 0).all())  # the only wait for the device, before the walk

@@ -60,9 +60,15 @@ class RePaint:
         return torch.tensor(self.stations(), dtype=torch.float64) * (start / self.params.steps)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         assert observation is not None
         known, y = kept(observation) > KNOWN, observation.y
         times, α, σ = schedule(degradation, severities, x)

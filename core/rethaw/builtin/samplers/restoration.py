@@ -52,9 +52,15 @@ class Direct:
         return torch.tensor([start, 0.0], dtype=torch.float64)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         t = expand(severities[0], x)
         x0_hat = restore(x, t).x0
         yield Step(t, x, x0_hat)
@@ -76,9 +82,15 @@ class Naive:
         return torch.linspace(start, 0.0, self.params.steps + 1, dtype=torch.float64)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
@@ -107,9 +119,15 @@ class Cold:
         return torch.linspace(start, 0.0, self.params.steps + 1, dtype=torch.float64)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         if self.params.noise:
             x = x + self.params.noise * randn(x, generator)
         for t, s in severity_pairs(severities, x):
@@ -135,9 +153,15 @@ class Renoise:
         return torch.linspace(start, 0.0, self.params.steps + 1, dtype=torch.float64)
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         for t, s in severity_pairs(severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)

@@ -45,8 +45,10 @@ def ancestral(degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor) -
 
 
 PREDICTORS: dict[str, Callable[[Degradation, Tensor, Tensor, Tensor], Move]] = {
-    "euler_maruyama": euler_maruyama, "reverse_diffusion": reverse_diffusion, "ancestral": ancestral,
-}  # fmt: skip
+    "euler_maruyama": euler_maruyama,
+    "reverse_diffusion": reverse_diffusion,
+    "ancestral": ancestral,
+}
 
 
 class ReverseSDE(Spaced):
@@ -65,13 +67,21 @@ class ReverseSDE(Spaced):
     def moves(self, degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor, dtype: Any) -> Iterator[Move]:
         """The predictor's coefficients for each step; those of a step to σ = 0 give x̂0."""
         found = PREDICTORS[self.params.predictor](degradation, times, α, σ)
-        return zip(*(torch.where(σ[1:] > 0, c, end).to(dtype) for c, end in zip(found, (0.0, 1.0, 0.0), strict=True)),
-                   strict=True)  # fmt: skip
+        return zip(
+            *(torch.where(σ[1:] > 0, c, end).to(dtype) for c, end in zip(found, (0.0, 1.0, 0.0), strict=True)),
+            strict=True,
+        )
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         for t, (a, b, c) in zip(times, self.moves(degradation, times, α, σ, x.dtype), strict=False):
             x0_hat = restore(x, t).x0
@@ -90,9 +100,15 @@ class PredictorCorrector(ReverseSDE):
     params: CorrectorParams
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         scores = zip(*(c.to(x.dtype) for c in (α, inverse(σ).square())), strict=True)
         factors = 2 * ((α[:-1] * inverse(α[1:])).square() * self.params.snr**2).to(x.dtype)

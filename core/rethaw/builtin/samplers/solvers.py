@@ -23,9 +23,15 @@ class DPMSolver(Spaced):
     gaussian = False
 
     def trajectory(
-        self, restore: Restore, x: Tensor, severities: Tensor, degradation: Degradation, state: State | None,
-        generator: Rng, observation: Observation | None = None,
-    ) -> Iterator[Step]:  # fmt: skip
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         ratio = σ[1:] * inverse(σ[:-1])
         gain = α[1:] - α[:-1] * ratio  # -α_s (e^(-h) - 1)

@@ -18,9 +18,14 @@ LEAST = 0.1  # of the start's noise level that the last step may begin at, if th
 
 
 def spaced(
-    degradation: Degradation, spacing: str, steps: int, start: float = 1.0,
-    σ_min: float = SIGMA_MIN, σ_max: float = SIGMA_MAX, ρ: float = RHO,
-) -> Tensor:  # fmt: skip
+    degradation: Degradation,
+    spacing: str,
+    steps: int,
+    start: float = 1.0,
+    σ_min: float = SIGMA_MIN,
+    σ_max: float = SIGMA_MAX,
+    ρ: float = RHO,
+) -> Tensor:
     """Severities (steps + 1,) in float64, from `start` down to 0.
 
     uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
@@ -32,9 +37,7 @@ def spaced(
 
 
 @lru_cache(maxsize=32)  # to find the severities of noise levels takes half a millisecond
-def by_noise_level(
-    degradation: Degradation, ρ: float, steps: int, start: float, σ_min: float, σ_max: float
-) -> Tensor:  # fmt: skip
+def by_noise_level(degradation: Degradation, ρ: float, steps: int, start: float, σ_min: float, σ_max: float) -> Tensor:
     """Severities whose noise levels are uniform in σ^(1/ρ), which for infinite ρ is log σ."""
     highest, first = noise_levels(degradation, start, σ_max)
     first = max(first, TINY)

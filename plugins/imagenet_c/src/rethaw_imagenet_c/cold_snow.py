@@ -15,8 +15,12 @@ from rethaw_imagenet_c.zoom import cropped, enlarge
 
 NOISE = ((0.1, 0.3, 3.0, 5), *((0.55, 0.3, 2.5, 11),) * 3)
 """Of each level: mean and σ of the noise, zoom, taps of the blur."""
-RAMPS = (((0.7, 0.3), (0.5, 5.0), (0.95, 0.7)), ((1.15, 0.7), (0.05, 12.0), (0.95, 0.55)),
-         ((1.15, 0.7), (0.05, 16.0), (0.95, 0.4)), ((1.15, 0.55), (0.05, 20.0), (0.95, 0.3)))  # fmt: skip
+RAMPS = (
+    ((0.7, 0.3), (0.5, 5.0), (0.95, 0.7)),
+    ((1.15, 0.7), (0.05, 12.0), (0.95, 0.55)),
+    ((1.15, 0.7), (0.05, 16.0), (0.95, 0.4)),
+    ((1.15, 0.55), (0.05, 20.0), (0.95, 0.3)),
+)
 """Of each level, at the first and at the last step: threshold, σ of the blur, share of the image not whitened."""
 SEED = 2022  # of the one layer that all images share unless it is random
 

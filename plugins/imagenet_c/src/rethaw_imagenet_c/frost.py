@@ -57,8 +57,10 @@ def photographs() -> list[Tensor]:
     """The six, (3, H, W) in 0 … 255."""
     spec = find_spec("imagecorruptions")
     if spec is None or spec.origin is None:
-        raise RethawError("imagenet_c.frost needs the photographs of imagecorruptions-imaug, which is not installed",
-                          "Run: pip install imagecorruptions-imaug")  # fmt: skip
+        raise RethawError(
+            "imagenet_c.frost needs the photographs of imagecorruptions-imaug, which is not installed",
+            "Run: pip install imagecorruptions-imaug",
+        )
     return [(read_image(Path(spec.origin).parent / "frost" / name).pixels + 1) * 127.5 for name in FILES]
 
 

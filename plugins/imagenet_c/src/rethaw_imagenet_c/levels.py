@@ -60,8 +60,10 @@ def clip(x: Tensor, x0: Tensor) -> Tensor:
 def check_colour(name: str, x: Tensor) -> None:
     """Refuses images that are not in colour."""
     if x.shape[1] != len(LUMA):
-        raise RethawError(f"imagenet_c.{name} works on colour, 3 channels; these images have {x.shape[1]}",
-                          "Set restorer.channels=3: grey files are then read in colour.")  # fmt: skip
+        raise RethawError(
+            f"imagenet_c.{name} works on colour, 3 channels; these images have {x.shape[1]}",
+            "Set restorer.channels=3: grey files are then read in colour.",
+        )
 
 
 def grey(x: Tensor) -> Tensor:

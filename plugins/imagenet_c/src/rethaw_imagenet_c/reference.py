@@ -36,8 +36,10 @@ class Reference:
     def __init__(self, params: Params) -> None:
         self.params = params
         if find_spec("imagecorruptions") is None:
-            raise RethawError("imagenet_c.reference needs imagecorruptions-imaug, which is not installed",
-                              "Run: pip install imagecorruptions-imaug")  # fmt: skip
+            raise RethawError(
+                "imagenet_c.reference needs imagecorruptions-imaug, which is not installed",
+                "Run: pip install imagecorruptions-imaug",
+            )
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         numbers = rand(like.new_empty(len(like), dtype=torch.float32), generator, ())
@@ -65,8 +67,10 @@ def check_shape(x0: Tensor) -> None:
     """Refuses what imagecorruptions cannot do."""
     height, width = x0.shape[-2:]
     if min(height, width) < LEAST:
-        raise RethawError(f"imagenet_c.reference: images of {height} × {width} pixels are too small",
-                          f"imagecorruptions needs {LEAST} on each side; imagenet_c's own operators take any size.")  # fmt: skip
+        raise RethawError(
+            f"imagenet_c.reference: images of {height} × {width} pixels are too small",
+            f"imagecorruptions needs {LEAST} on each side; imagenet_c's own operators take any size.",
+        )
     if x0.shape[1] not in (1, 3):
         raise RethawError(f"imagenet_c.reference: images of {x0.shape[1]} channels, it takes 1 or 3", "")
 

@@ -14,8 +14,13 @@ from rethaw_imagenet_c.blur import motion_kernel, path
 from rethaw_imagenet_c.levels import Corruption, clip, constants, shares, table, whitened
 from rethaw_imagenet_c.zoom import cropped, enlarge
 
-FLAKES = ((0.1, 0.3, 3, 0.5, 10, 4), (0.2, 0.3, 2, 0.5, 12, 4), (0.55, 0.3, 4, 0.9, 12, 8),
-          (0.55, 0.3, 4.5, 0.85, 12, 8), (0.55, 0.3, 2.5, 0.85, 12, 12))  # fmt: skip
+FLAKES = (
+    (0.1, 0.3, 3, 0.5, 10, 4),
+    (0.2, 0.3, 2, 0.5, 12, 4),
+    (0.55, 0.3, 4, 0.9, 12, 8),
+    (0.55, 0.3, 4.5, 0.85, 12, 8),
+    (0.55, 0.3, 2.5, 0.85, 12, 12),
+)
 """Of each level: mean and σ of the noise, zoom, threshold, radius and σ of the motion."""
 LIGHT = table([[1.0], [0.8], [0.7], [0.7], [0.65], [0.55]])  # the share of the image that is not whitened
 STREAK = 25  # the longest path

@@ -13,8 +13,13 @@ from rethaw.api import State
 from rethaw.ops import Constant, separable
 from rethaw_imagenet_c.levels import TOP, Corruption, shares
 
-ZOOMS = (tuple(range(100, 112)), tuple(range(100, 116)), tuple(range(100, 121, 2)), tuple(range(100, 125, 2)),
-         tuple(range(100, 131, 3)))  # fmt: skip
+ZOOMS = (
+    tuple(range(100, 112)),
+    tuple(range(100, 116)),
+    tuple(range(100, 121, 2)),
+    tuple(range(100, 125, 2)),
+    tuple(range(100, 131, 3)),
+)
 """The factors of each level, in per cent."""
 ABOVE = 1 + 1e-12  # where a size times a factor ends in exactly one half, it is rounded up
 FACTORS = sorted({factor for level in ZOOMS for factor in level})

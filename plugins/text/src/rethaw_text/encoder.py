@@ -42,8 +42,10 @@ class TextEncoder:
         """The model's width. Raises RethawError where another was asked for."""
         width = width_of(self.folder)
         if wanted not in (None, width):
-            raise RethawError(f"{self.params.model} gives embeddings of width {width}, not {wanted}",
-                              "Take the model that the run was trained with, or leave width out of a new pipeline.")  # fmt: skip
+            raise RethawError(
+                f"{self.params.model} gives embeddings of width {width}, not {wanted}",
+                "Take the model that the run was trained with, or leave width out of a new pipeline.",
+            )
         return width
 
     @cached_property

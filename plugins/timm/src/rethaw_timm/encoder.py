@@ -63,9 +63,15 @@ def without_weights(name: str, weights: Path | None, error: Exception) -> Rethaw
         return RethawError(f"{weights} does not hold weights of {name}: {type(error).__name__}: {told}")
     cfg = timm.get_pretrained_cfg(name)
     source = cfg.hf_hub_id if cfg and cfg.hf_hub_id else ""
-    wanted = f"model.safetensors of {source}{f'{cfg.architecture}.{cfg.tag}' if source.endswith('/') else ''}" if cfg and source else "its weights"  # fmt: skip
-    return RethawError(f"the pretrained weights of {name} cannot be had: {type(error).__name__}: {told}",
-                       f"Fetch {wanted} on a machine that is online, and name the file here: weights: PATH/model.safetensors.")  # fmt: skip
+    wanted = (
+        f"model.safetensors of {source}{f'{cfg.architecture}.{cfg.tag}' if source.endswith('/') else ''}"
+        if cfg and source
+        else "its weights"
+    )
+    return RethawError(
+        f"the pretrained weights of {name} cannot be had: {type(error).__name__}: {told}",
+        f"Fetch {wanted} on a machine that is online, and name the file here: weights: PATH/model.safetensors.",
+    )
 
 
 def any_size(name: str) -> dict[str, Any]:
@@ -91,8 +97,10 @@ class Encoder(nn.Module):
             options["feature_cls"] = "getter"
         at = finest(probed.feature_info.reduction(), stride)
         if not at:
-            raise RethawError(f"the encoder {name} has no features at stride {stride} or finer",
-                              f"It has them at stride {', '.join(map(str, dict.fromkeys(probed.feature_info.reduction())))}.")  # fmt: skip
+            raise RethawError(
+                f"the encoder {name} has no features at stride {stride} or finer",
+                f"It has them at stride {', '.join(map(str, dict.fromkeys(probed.feature_info.reduction())))}.",
+            )
         self.model = create(name, pretrained, weights, out_indices=at, **options)
         info: Any = self.model.feature_info
         self.channels, self.strides = list(info.channels()), list(info.reduction())

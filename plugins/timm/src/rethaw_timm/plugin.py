@@ -96,11 +96,22 @@ def rethaw_backbones() -> list[Spec]:
     """Backbones."""
     accepts = ("vector", "tokens", "image")
     return [
-        backbone("unet", UNet, target="rethaw_timm.unet:UNet", accepts=accepts, variants="rethaw_timm.encoder:variants",
-                 summary="A U-Net on any timm encoder with features."),
-        backbone("vit", ViT, target="rethaw_timm.vit:ViT", accepts=accepts,
-                 summary="A DiT: transformer blocks with adaLN-zero."),
-    ]  # fmt: skip
+        backbone(
+            "unet",
+            UNet,
+            target="rethaw_timm.unet:UNet",
+            accepts=accepts,
+            variants="rethaw_timm.encoder:variants",
+            summary="A U-Net on any timm encoder with features.",
+        ),
+        backbone(
+            "vit",
+            ViT,
+            target="rethaw_timm.vit:ViT",
+            accepts=accepts,
+            summary="A DiT: transformer blocks with adaLN-zero.",
+        ),
+    ]
 
 
 @hookimpl
@@ -112,5 +123,11 @@ def rethaw_conditioners() -> list[Spec]:
 @hookimpl
 def rethaw_classifiers() -> list[Spec]:
     """Classifiers."""
-    return [classifier("classifier", Classifier, target="rethaw_timm.classifier:Classifier",
-                       summary="Any timm classifier, on degraded images.")]  # fmt: skip
+    return [
+        classifier(
+            "classifier",
+            Classifier,
+            target="rethaw_timm.classifier:Classifier",
+            summary="Any timm classifier, on degraded images.",
+        )
+    ]
