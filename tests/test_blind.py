@@ -10,7 +10,7 @@ import torch
 
 import rethaw
 from rethaw.api import RethawError
-from rethaw.engine.blind import SeverityHead, estimation_loss
+from rethaw.engine.restorer.blind import SeverityHead, estimation_loss
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
 from tests.worlds import images

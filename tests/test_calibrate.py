@@ -10,7 +10,7 @@ import torch
 
 from rethaw.api import RethawError
 from rethaw.config import load_config, load_text
-from rethaw.engine.calibrate import Calibration, calibrate, evenly
+from rethaw.engine.degradation.calibrate import Calibration, calibrate, evenly
 from tests.conftest import refused, run
 from tests.helpers import photos, recipe, rethaw
 from tests.worlds import images
@@ -45,7 +45,7 @@ def test_noise_has_the_closed_form(process: str) -> None:
     config, registry = load_text(f"degradation: {{use: core.gaussian_noise, process: {process}}}")
     x0 = smooth() * 0.1
     found = calibrate(config, registry, x0, "core.rmse", 11, None)
-    from rethaw.engine.degradation import build_degradation
+    from rethaw.engine.degradation.hosted import build_degradation
 
     noise = build_degradation(config, registry)
 

@@ -14,8 +14,8 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.dump import dump_config
-from rethaw.engine.conditioners import Conditioners, joined, stacked
 from rethaw.engine.evaluate import evaluate
+from rethaw.engine.restorer.conditioners import Conditioners, joined, stacked
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command

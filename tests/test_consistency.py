@@ -15,9 +15,9 @@ from rethaw.config import load_text
 from rethaw.config.model import Consistency, MeasurementHost, Observation
 from rethaw.config.model import Restorer as Settings
 from rethaw.config.schema import json_schema
-from rethaw.engine.consistency import consistent, default_weight
-from rethaw.engine.parameterization import Parameterization
-from rethaw.engine.reference import between, slerp
+from rethaw.engine.restorer.consistency import consistent, default_weight
+from rethaw.engine.restorer.parameterization import Parameterization
+from rethaw.engine.sampling.reference import between, slerp
 from rethaw.ops import expand, generators, randn
 from rethaw.registry import Registry
 from tests.gaussian import World

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import rethaw
 from rethaw.api import RethawError
-from rethaw.engine.degradation import probe
+from rethaw.engine.degradation.hosted import probe
 from rethaw.ops import expand, generators
 from rethaw.testing import CHECKS, run_check
 from tests.worlds import EVERY, EXCEPTIONS, degradation_id, images, made

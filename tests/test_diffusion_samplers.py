@@ -405,7 +405,7 @@ class Shrinking(torch.nn.Module):
 
 def test_a_pipeline_encodes_an_image_and_gives_it_back() -> None:
     from rethaw.config import load_text
-    from rethaw.engine.restorer import Restorer
+    from rethaw.engine.restorer.network import Restorer
 
     pipeline = rethaw.Pipeline(*load_text("degradation: core.gaussian_noise\nrestorer: {clip: false}"), device="cpu")
     pipeline.restorer = Restorer(Shrinking())

@@ -16,11 +16,11 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Guidance
-from rethaw.engine.classifier import Classifier, gradient
-from rethaw.engine.classifier_training import train_classifier
+from rethaw.engine.classifier.guiding import Classifier, gradient
+from rethaw.engine.classifier.training import train_classifier
 from rethaw.engine.evaluate import evaluate
 from rethaw.engine.run import load_tensors
-from rethaw.engine.sampling import last
+from rethaw.engine.sampling.walking import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
 from tests.worlds import images

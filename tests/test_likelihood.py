@@ -13,7 +13,7 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import Prediction, RethawError
-from rethaw.engine.likelihood import likelihood
+from rethaw.engine.sampling.likelihood import likelihood
 from rethaw.ops import generators
 from tests.gaussian import World, flat
 from tests.helpers import photos, recipe

@@ -16,10 +16,10 @@ from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import Restorer, Train
 from rethaw.config.yaml import ConfigError
-from rethaw.engine.degradation import build_degradation
-from rethaw.engine.objective import Objective, nll
-from rethaw.engine.parameterization import READINGS, Parameterization
-from rethaw.engine.walk import Walk
+from rethaw.engine.degradation.hosted import build_degradation
+from rethaw.engine.degradation.walk import Walk
+from rethaw.engine.restorer.parameterization import READINGS, Parameterization
+from rethaw.engine.training.objective import Objective, nll
 from rethaw.ops import generators, posterior, severity_rows
 from tests.helpers import photos, recipe
 from tests.worlds import images, made

@@ -14,9 +14,10 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from rethaw.api import RethawError
-from rethaw.engine import pictures, plot
-from rethaw.engine.pictures import before_after, grid, save, save_animation, sheet, strip, to_pil
-from rethaw.engine.plot import curve
+from rethaw.pictures import layout as pictures
+from rethaw.pictures import plot
+from rethaw.pictures.layout import before_after, grid, save, save_animation, sheet, strip, to_pil
+from rethaw.pictures.plot import curve
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -13,9 +13,9 @@ from PIL import Image
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
-from rethaw.engine.degradation import build_degradation
-from rethaw.engine.guidance import bind
-from rethaw.engine.tiles import tiled
+from rethaw.engine.degradation.hosted import build_degradation
+from rethaw.engine.restorer.guidance import bind
+from rethaw.engine.restorer.tiles import tiled
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
 from tests.worlds import images
@@ -213,7 +213,7 @@ def test_a_diverging_loss_is_told(tmp_path: Path) -> None:
 
 
 def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
-    from rethaw.engine import sampling as module
+    from rethaw.engine.sampling import walking as module
 
     clean = images(2, height=16, width=16)
     pipeline = rethaw.Pipeline.load(trained(BLUR))

@@ -72,7 +72,7 @@ def test_settings_are_the_published_ones(name: str, folder: Path) -> None:
 
 
 def test_the_network_is_as_large_as_the_published_ones() -> None:
-    from rethaw.engine.restorer import Conditioners, build_restorer
+    from rethaw.engine.restorer.network import Conditioners, build_restorer
 
     config, registry = load_config("cold-blur-celeba")
     network = build_restorer(config, registry, Conditioners(config, registry), 3)

@@ -146,8 +146,8 @@ def test_sampling_streams() -> None:
 )
 def test_a_walk_prepared_at_once_is_the_degradation_itself(text: str) -> None:
     from rethaw.config import load_text
-    from rethaw.engine.degradation import build_degradation
-    from rethaw.engine.walk import Walk, along
+    from rethaw.engine.degradation.hosted import build_degradation
+    from rethaw.engine.degradation.walk import Walk, along
     from rethaw.ops import severity_pairs, severity_rows
 
     x = images()

@@ -166,7 +166,7 @@ class Counting(torch.nn.Module):
 
 def pipeline(degradation: str) -> tuple[Any, Counting]:
     from rethaw.config import load_text
-    from rethaw.engine.restorer import Restorer
+    from rethaw.engine.restorer.network import Restorer
 
     made, network = rethaw.Pipeline(*load_text(f"degradation: {degradation}"), device="cpu"), Counting()
     made.restorer = Restorer(network)

@@ -11,7 +11,7 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction
 from rethaw.config import load_text
-from rethaw.engine.degradation import build_degradation
+from rethaw.engine.degradation.hosted import build_degradation
 from rethaw.registry import Registry
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

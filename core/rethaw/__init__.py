@@ -12,10 +12,10 @@ __all__ = ["Pipeline", "RethawError", "__version__", "build"]
 
 if TYPE_CHECKING:
     from rethaw.api import RethawError
-    from rethaw.engine.components import build
+    from rethaw.engine.parts import build
     from rethaw.engine.pipeline import Pipeline
 
-_LAZY = {"Pipeline": "rethaw.engine.pipeline", "build": "rethaw.engine.components", "RethawError": "rethaw.api"}
+_LAZY = {"Pipeline": "rethaw.engine.pipeline", "build": "rethaw.engine.parts", "RethawError": "rethaw.api"}
 
 
 def __getattr__(name: str) -> Any:

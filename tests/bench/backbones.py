@@ -25,7 +25,7 @@ import torch
 import rethaw
 from rethaw.config import load_config
 from rethaw.engine.evaluate import evaluate
-from rethaw.engine.progress import Progress
+from rethaw.engine.training.progress import Progress
 from rethaw.files import write_text
 from rethaw.ops import find_images
 from rethaw.registry import Registry

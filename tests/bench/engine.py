@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import rethaw
 from rethaw.config import load_text
-from rethaw.engine.parameterization import LEAST_ALPHA
-from rethaw.engine.restorer import Restorer
-from rethaw.engine.sampling import last
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.parameterization import LEAST_ALPHA
+from rethaw.engine.sampling.walking import last
 from tests.bench.timing import medians
 
 STEPS = 50

@@ -20,10 +20,11 @@ from torch.nn.functional import interpolate
 
 import rethaw
 from rethaw.builtin.datasets.photos import HELD_OUT, photo
-from rethaw.engine import pictures, plot
 from rethaw.files import write_text
 from rethaw.images import read_image
 from rethaw.ops import generators
+from rethaw.pictures import layout as pictures
+from rethaw.pictures import plot
 
 SIDE, SEED, STEPS = 160, 0, 20
 LENGTHS = {"few": 100, "many": 1000}

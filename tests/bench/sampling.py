@@ -12,7 +12,7 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction
 from rethaw.config import load_text
-from rethaw.engine.sampling import last
+from rethaw.engine.sampling.walking import last
 from rethaw.ops import generators
 from rethaw.registry import Registry
 from tests.bench.byhand import LOOPS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rethaw.config.model import Config
-    from rethaw.engine.calibrate import Calibration
+    from rethaw.engine.degradation.calibrate import Calibration
     from rethaw.registry import Registry
 
 SIDE = 128
@@ -53,7 +53,7 @@ def calibrate(
         rethaw calibrate my.yaml --item blur --metric core.ssim --out even.yaml
     """
     from rethaw.config import load_config
-    from rethaw.engine import calibrate as engine
+    from rethaw.engine.degradation.hosted import calibrate as engine
 
     spare_inputs(filter(None, (to, plot)), [Path(pipeline), *(images or [])])
     config, registry = load_config(pipeline, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
@@ -90,7 +90,7 @@ def examples(config: Config, registry: Registry, count: int) -> Tensor:
     """The first images of the pipeline's data, (B, C, H, W)."""
     import torch
 
-    from rethaw.engine.examples import first_images
+    from rethaw.engine.training.examples import first_images
 
     if config.data is None:
         raise RethawError("the pipeline has no data to measure on", "Give images: --images photos/.")
@@ -100,10 +100,10 @@ def examples(config: Config, registry: Registry, count: int) -> Tensor:
 
 def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:
     """The YAML file and the picture, where they are asked for."""
-    from rethaw.engine import calibrate as engine
-    from rethaw.engine import pictures
-    from rethaw.engine.plot import curves
+    from rethaw.engine.degradation.hosted import calibrate as engine
     from rethaw.files import write_text
+    from rethaw.pictures import layout as pictures
+    from rethaw.pictures.plot import curves
 
     if to:
         base = os.path.relpath(pipeline, to.parent) if Path(pipeline).exists() else pipeline

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rethaw.config.model import Config, Guidance
-    from rethaw.engine.progress import Progress
+    from rethaw.engine.training.progress import Progress
 
 QUIET = os.environ.get("RANK", "0") != "0"
 """Whether this is one of several processes of a training, and not the one that speaks."""

@@ -62,10 +62,10 @@ def draw_strip(
     import torch
 
     from rethaw.config import load_config
-    from rethaw.engine import pictures
-    from rethaw.engine.degradation import build_degradation, probe
+    from rethaw.engine.degradation.hosted import build_degradation, probe
     from rethaw.images import read_image
     from rethaw.ops import expand, generators
+    from rethaw.pictures import layout as pictures
 
     config, registry = load_config(pipeline, overrides)
     degradation = build_degradation(config, registry)
@@ -88,7 +88,7 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     """Every installed degradation that works with its default parameters, a row each; the others are told."""
     import torch
 
-    from rethaw.engine import pictures
+    from rethaw.pictures import layout as pictures
     from rethaw.registry import Registry
 
     x0 = sheet_image(image)
@@ -112,8 +112,8 @@ def sheet_image(image: Path | None) -> Tensor:
     """The image of a sheet, (1, 3, H, W), its shorter side at most SHEET_SIDE; a test card if none is given."""
     from torch.nn.functional import interpolate
 
-    from rethaw.engine.testcard import testcard
     from rethaw.images import read_image
+    from rethaw.pictures.testcard import testcard
 
     x0 = (read_image(image).pixels if image else testcard())[None]
     factor = SHEET_SIDE / min(x0.shape[-2:])
@@ -123,7 +123,7 @@ def sheet_image(image: Path | None) -> Tensor:
 def row(name: str, x0: Tensor, ts: list[float], seed: int) -> list[Tensor]:
     """A degradation with its defaults at each severity. Raises RethawError where it cannot be used."""
     import rethaw
-    from rethaw.engine.degradation import probe
+    from rethaw.engine.degradation.hosted import probe
     from rethaw.ops import expand, generators
 
     degradation = rethaw.build("degradation", name)

@@ -67,8 +67,8 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
     from PIL import Image
 
     from rethaw.builtin.datasets.photos import HELD_OUT, photo
-    from rethaw.engine import pictures
     from rethaw.images import from_pil, read_image, write_image
+    from rethaw.pictures import layout as pictures
 
     source = Image.open(photo(HELD_OUT[0])).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     clean = from_pil(source, 3).pixels

@@ -67,11 +67,11 @@ def evaluate(
 
         rethaw evaluate runs/noise --data photos/ --measurement core.desaturate --sampler core.ddnm
     """
-    from rethaw.engine import pictures
     from rethaw.engine.evaluate import evaluate as measure
     from rethaw.engine.pipeline import Pipeline
     from rethaw.files import write_text
     from rethaw.images import find_images
+    from rethaw.pictures import layout as pictures
 
     files = find_images(data)[:limit]
     pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)

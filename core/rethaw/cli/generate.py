@@ -71,10 +71,10 @@ def generate(
     """
     import torch
 
-    from rethaw.engine import pictures
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import write_image
     from rethaw.ops import generators
+    from rethaw.pictures import layout as pictures
 
     if (reference and size) or (strength is not None and not reference):
         raise RethawError(

@@ -54,9 +54,9 @@ def interpolate(
 
         rethaw interpolate runs/cats-and-dogs cat.png dog.png --cond label=dog --guidance 2
     """
-    from rethaw.engine import pictures
     from rethaw.engine.pipeline import Pipeline
     from rethaw.images import write_image
+    from rethaw.pictures import layout as pictures
 
     targets = [to / f"{i:03d}.png" for i in range(n)]
     spare_inputs([*targets, to / "strip.png", to / "animation.gif"], [first, second])

@@ -158,8 +158,8 @@ class Job:
 
     def run(self, file: Path, name: str) -> dict[str, Any]:
         """Restores a file and writes all about it; its row of the report."""
-        from rethaw.engine import pictures
         from rethaw.images import read_image, write_image
+        from rethaw.pictures import layout as pictures
 
         picture = read_image(file, self.pipeline.config.restorer.channels)
         for note in picture.notes:
@@ -217,8 +217,8 @@ class Job:
 
     def walk(self, x: Tensor, severity: float, name: str, options: dict[str, Any]) -> tuple[list[Any], Tensor]:
         """The stations of the trajectory that are shown, and the restored image (C, H, W)."""
-        from rethaw.engine import pictures
         from rethaw.ops import generators
+        from rethaw.pictures import layout as pictures
 
         film, frames = Film(STATIONS), Film(FRAMES)
         for step in self.pipeline.restoration(x, severity, generator=generators(self.seed, 1), **options):

@@ -33,7 +33,7 @@ def train_classifier(
 
         rethaw generate runs/noise --cond label=cat --classifier-scale 2
     """
-    from rethaw.engine.classifier_training import train_classifier as fit
+    from rethaw.engine.classifier.training import train_classifier as fit
     from rethaw.engine.pipeline import Pipeline
 
     pipeline = Pipeline.load(run, [f"classifier={{use: {network}}}", *(overrides or ())], device=device)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from rethaw.api import RethawError
 from rethaw.config.model import Guidance
-from rethaw.engine.conditioners import Values
 from rethaw.engine.pipeline import Pipeline
-from rethaw.engine.sampling import last
+from rethaw.engine.restorer.conditioners import Values
+from rethaw.engine.sampling.walking import last
 from rethaw.ops import generators
 
 PIXELS = 16 * 256 * 256  # that are restored at once

@@ -13,15 +13,15 @@ from torch import Tensor
 from rethaw.api import RethawError
 from rethaw.config import load_config
 from rethaw.config.model import Config
-from rethaw.engine.components import complete
-from rethaw.engine.conditioners import Conditioners
-from rethaw.engine.degradation import AnyDegradation, build_degradation
-from rethaw.engine.editing import Editing
-from rethaw.engine.measurement import Measurement
-from rethaw.engine.parameterization import Parameterization
-from rethaw.engine.progress import Outcome, Progress
-from rethaw.engine.restorer import Restorer, build_restorer
+from rethaw.engine.degradation.hosted import AnyDegradation, build_degradation
+from rethaw.engine.parts import complete
+from rethaw.engine.restorer.conditioners import Conditioners
+from rethaw.engine.restorer.network import Restorer, build_restorer
+from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.run import CONFIG, MODEL, find_run, load_tensors, read_lock, save_tensors, write_description
+from rethaw.engine.sampling.editing import Editing
+from rethaw.engine.sampling.measurement import Measurement
+from rethaw.engine.training.progress import Outcome, Progress
 from rethaw.files import only_one
 from rethaw.registry import Registry
 
@@ -85,7 +85,7 @@ class Pipeline(Editing):
         watch: called after every step. SIGINT and SIGTERM end the training between two steps, with a checkpoint.
         Raises RethawError where the data, the degradation or the folder is not fit for it.
         """
-        from rethaw.engine.trainer import Trainer, fit_prior, preflight, rehearse
+        from rethaw.engine.training.trainer import Trainer, fit_prior, preflight, rehearse
 
         folder = Path(folder)
         data = self.data = self._prepare_data()

@@ -81,7 +81,7 @@ def test_channels(name: str, params: dict[str, Any], channels: int) -> None:
 
 @pytest.mark.parametrize("height, width", [(17, 40), (5, 3)])
 def test_odd_sizes_in_a_pipeline(height: int, width: int) -> None:
-    from rethaw.engine.tiles import padded
+    from rethaw.engine.restorer.tiles import padded
 
     for name, params in FAMILIES:
         net = rethaw.build("backbone", name, Context(3, 3), **params)

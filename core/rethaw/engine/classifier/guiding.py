@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from rethaw.api import Context, RethawError
-from rethaw.engine.conditioners import Values
-from rethaw.engine.degradation import AnyDegradation
-from rethaw.engine.guidance import Shift
+from rethaw.engine.degradation.hosted import AnyDegradation
+from rethaw.engine.restorer.conditioners import Values
+from rethaw.engine.restorer.guidance import Shift
 from rethaw.engine.run import CLASSIFIER, CONFIG, load_tensors
 from rethaw.ops import mix_seed, needs_coefficients, per_image, seeded
 
 if TYPE_CHECKING:
-    from rethaw.engine.sampling import Sampling
+    from rethaw.engine.sampling.walking import Sampling
 
 FAINT = 0.01  # least α that a gradient is divided by: at α = 0 nothing of x0 is left to see
 

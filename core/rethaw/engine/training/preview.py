@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from rethaw.api import Dataset
-from rethaw.engine import pictures, plot
-from rethaw.engine.examples import Order, collate, observe
-from rethaw.engine.progress import read_log
-from rethaw.engine.restorer import Restorer
+from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.run import LOG
+from rethaw.engine.training.examples import Order, collate, observe
+from rethaw.engine.training.progress import read_log
 from rethaw.ops import generators
+from rethaw.pictures import layout as pictures
+from rethaw.pictures import plot
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline

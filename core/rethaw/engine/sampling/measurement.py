@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rethaw.api import Observation, RethawError, State
 from rethaw.config.model import Component
-from rethaw.engine.degradation import host_component
+from rethaw.engine.degradation.hosted import host_component
 from rethaw.ops import expand, generators
 from rethaw.registry import Registry
 

@@ -15,11 +15,9 @@ from torch.nn import functional as F
 from rethaw.api import RethawError
 from rethaw.config import load_config, load_text
 from rethaw.config.dump import dump_config
-from rethaw.engine.classifier import build_classifier
-from rethaw.engine.components import complete
-from rethaw.engine.conditioners import lacking
-from rethaw.engine.examples import Order, loader, observe
-from rethaw.engine.progress import interruptible
+from rethaw.engine.classifier.guiding import build_classifier
+from rethaw.engine.parts import complete
+from rethaw.engine.restorer.conditioners import lacking
 from rethaw.engine.run import (
     CLASSIFIER,
     CLASSIFIER_CHECKPOINT,
@@ -29,6 +27,8 @@ from rethaw.engine.run import (
     save_tensors,
     write_description,
 )
+from rethaw.engine.training.examples import Order, loader, observe
+from rethaw.engine.training.progress import interruptible
 from rethaw.ops import mix_seed, rand, seeded
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
 from rethaw.config.model import Guidance
-from rethaw.engine.conditioners import Values
-from rethaw.engine.likelihood import Likelihood, likelihood
-from rethaw.engine.reference import between, known, noised
-from rethaw.engine.sampling import Picture, Sampling, last
-from rethaw.engine.walk import along
+from rethaw.engine.degradation.walk import along
+from rethaw.engine.restorer.conditioners import Values
+from rethaw.engine.sampling.likelihood import Likelihood, likelihood
+from rethaw.engine.sampling.reference import between, known, noised
+from rethaw.engine.sampling.walking import Picture, Sampling, last
 from rethaw.ops import check_severity, expand, generators, needs_coefficients, rand, severity_rows
 
 

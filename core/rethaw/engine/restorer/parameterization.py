@@ -15,9 +15,9 @@ from torch import Tensor
 from rethaw.api import Prediction, RethawError, State
 from rethaw.config.model import Observation
 from rethaw.config.model import Restorer as Settings
-from rethaw.engine.consistency import default_weight, explaining, problem
-from rethaw.engine.degradation import AnyDegradation
-from rethaw.engine.walk import Walk, z_key
+from rethaw.engine.degradation.hosted import AnyDegradation
+from rethaw.engine.degradation.walk import Walk, z_key
+from rethaw.engine.restorer.consistency import default_weight, explaining, problem
 from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3

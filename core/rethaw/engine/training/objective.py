@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from rethaw.api import Prediction, RethawError, Rng, State
 from rethaw.config.model import Train
-from rethaw.engine.parameterization import LEAST_ALPHA, READINGS, Parameterization, coefficients
+from rethaw.engine.restorer.parameterization import LEAST_ALPHA, READINGS, Parameterization, coefficients
 from rethaw.ops import needs_coefficients, posterior, rand, severity_at
 
 HUBER = 0.1  # on images in [-1, 1]

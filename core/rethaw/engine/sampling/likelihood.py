@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Restore, RethawError, Rng
-from rethaw.engine.degradation import AnyDegradation
+from rethaw.engine.degradation.hosted import AnyDegradation
 from rethaw.ops import FlowSolver, needs_coefficients, per_image, rand, severity_at
 
 SIGMA_MIN, SIGMA_MAX = 1e-3, 80.0

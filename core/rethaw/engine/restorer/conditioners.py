@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from rethaw.api import Cond, RethawError, Rng
 from rethaw.config.model import Component, Config, Guidance
-from rethaw.engine.degradation import Composition, host_component
+from rethaw.engine.degradation.hosted import Composition, host_component
 from rethaw.ops import expand, rand
 from rethaw.registry import Registry
 

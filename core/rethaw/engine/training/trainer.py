@@ -19,15 +19,15 @@ from torch.optim.swa_utils import AveragedModel
 from rethaw.api import Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
-from rethaw.engine.blind import estimation_loss
-from rethaw.engine.degradation import AnyDegradation, probe, told
-from rethaw.engine.examples import Order, collate, first_images, loader, observe
-from rethaw.engine.objective import Objective
-from rethaw.engine.preview import draw_progress
-from rethaw.engine.progress import LogFile, Outcome, Progress, interruptible
-from rethaw.engine.restorer import Restorer
+from rethaw.engine.degradation.hosted import AnyDegradation, probe, told
+from rethaw.engine.restorer.blind import estimation_loss
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.tiles import tiled
 from rethaw.engine.run import CHECKPOINT, LOG, load_checkpoint, save_checkpoint
-from rethaw.engine.tiles import tiled
+from rethaw.engine.training.examples import Order, collate, first_images, loader, observe
+from rethaw.engine.training.objective import Objective
+from rethaw.engine.training.preview import draw_progress
+from rethaw.engine.training.progress import LogFile, Outcome, Progress, interruptible
 from rethaw.files import sweep
 from rethaw.ops import expand, generators, mix_seed, seeded
 from rethaw.registry import ComponentError

@@ -10,7 +10,7 @@ from rethaw.config.compose import marked
 from rethaw.config.load import Findings
 from rethaw.config.model import Component
 from rethaw.config.yaml import ConfigError, Mark
-from rethaw.engine.degradation import host_component
+from rethaw.engine.degradation.hosted import host_component
 from rethaw.registry import Registry
 
 

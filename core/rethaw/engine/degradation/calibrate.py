@@ -17,8 +17,8 @@ from torch import Tensor
 from rethaw.api import Metric, RethawError
 from rethaw.config.dump import component_tree, dump_tree
 from rethaw.config.model import Component, Config, DegradationHost
-from rethaw.engine.components import parse_component
-from rethaw.engine.degradation import build_degradation, interpolate, probe, severity_map
+from rethaw.engine.degradation.hosted import build_degradation, interpolate, probe, severity_map
+from rethaw.engine.parts import parse_component
 from rethaw.ops import expand, generators
 from rethaw.registry import Registry
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Sampler, State
-from rethaw.engine.degradation import AnyDegradation, Composition
+from rethaw.engine.degradation.hosted import AnyDegradation, Composition
 from rethaw.ops import inverse, schedule
 
 

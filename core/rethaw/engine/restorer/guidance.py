@@ -14,10 +14,10 @@ from torch import Tensor
 
 from rethaw.api import Cond, Prediction, Restore, RethawError, State
 from rethaw.config.model import Config, Guidance
-from rethaw.engine.conditioners import stacked
-from rethaw.engine.parameterization import Parameterization
-from rethaw.engine.restorer import Restorer
-from rethaw.engine.tiles import tiled
+from rethaw.engine.restorer.conditioners import stacked
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.parameterization import Parameterization
+from rethaw.engine.restorer.tiles import tiled
 from rethaw.ops import per_image
 
 Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]

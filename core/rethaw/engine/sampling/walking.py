@@ -14,19 +14,19 @@ from torch import Tensor
 
 from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step
 from rethaw.config.model import Config, Guidance
-from rethaw.engine.blind import LEAST
-from rethaw.engine.classifier import leading
-from rethaw.engine.components import parse_component
-from rethaw.engine.conditioners import Conditioners, Values, check_read
-from rethaw.engine.consistency import consistent, precise
-from rethaw.engine.degradation import AnyDegradation, Opaque, before_last, told
-from rethaw.engine.examples import observe
-from rethaw.engine.guidance import bind, under
-from rethaw.engine.measurement import Measurement, keeps_to
-from rethaw.engine.parameterization import Parameterization
-from rethaw.engine.reference import known, noised
-from rethaw.engine.restorer import Restorer
-from rethaw.engine.walk import Walk, along, grid
+from rethaw.engine.classifier.guiding import leading
+from rethaw.engine.degradation.hosted import AnyDegradation, Opaque, before_last, told
+from rethaw.engine.degradation.walk import Walk, along, grid
+from rethaw.engine.parts import parse_component
+from rethaw.engine.restorer.blind import LEAST
+from rethaw.engine.restorer.conditioners import Conditioners, Values, check_read
+from rethaw.engine.restorer.consistency import consistent, precise
+from rethaw.engine.restorer.guidance import bind, under
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.parameterization import Parameterization
+from rethaw.engine.sampling.measurement import Measurement, keeps_to
+from rethaw.engine.sampling.reference import known, noised
+from rethaw.engine.training.examples import observe
 from rethaw.images import from_pil, read_image
 from rethaw.ops import generators, mix_seed, severity_rows
 from rethaw.registry import Registry

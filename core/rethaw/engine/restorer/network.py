@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from rethaw.api import Cond, Context, RethawError
 from rethaw.config.model import Config
-from rethaw.engine.blind import SeverityHead
-from rethaw.engine.conditioners import Conditioners
+from rethaw.engine.restorer.blind import SeverityHead
+from rethaw.engine.restorer.conditioners import Conditioners
 from rethaw.ops import seeded
 from rethaw.registry import Registry
 

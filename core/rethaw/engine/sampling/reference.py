@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
-from rethaw.engine.degradation import AnyDegradation, before_last
+from rethaw.engine.degradation.hosted import AnyDegradation, before_last
 from rethaw.ops import expand, generators
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 
 from rethaw.api import RethawError
-from rethaw.engine.pictures import ACCENT, LANCZOS, PAPER, SOFT, Canvas, font, spelt, write
+from rethaw.pictures.layout import ACCENT, LANCZOS, PAPER, SOFT, Canvas, font, spelt, write
 
 Points = Sequence[tuple[float, float]]
 
