@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, TypeGuard, runtime_checkable
 
 import pluggy
 
@@ -40,6 +40,11 @@ __all__ = [
     "Context",
     "Dataset",
     "Degradation",
+    "HasAdjoint",
+    "HasCoefficients",
+    "HasPrior",
+    "HasSVD",
+    "InfersState",
     "Item",
     "Metric",
     "Observation",
@@ -57,7 +62,12 @@ __all__ = [
     "conditioner",
     "dataset",
     "degradation",
+    "has_adjoint",
+    "has_coefficients",
+    "has_prior",
+    "has_svd",
     "hookimpl",
+    "infers_state",
     "metric",
     "prior",
     "sampler",
@@ -149,13 +159,8 @@ class Degradation(Protocol):
     D(x0, 0, ξ) = x0. The result is a function of its arguments alone and takes one closed-form step for any u.
     The host has already mapped severity t to strength u (span, schedule, levels) and the values to the declared range.
 
-    Optional methods, found by the host where a class has them:
-
-    - `infer(x_u, x0_hat, u, state) -> State`: the state that explains x_u, given the estimate x0_hat
-    - `prior(like, generator) -> (Tensor, State)`: a sample of the fully degraded x_1, and its state
-    - `coefficients(u) -> (α, σ)`, each (B,), where D = α x0 + σ z with state key "z"
-    - `adjoint(y, u, state) -> Tensor`: of the linear part
-    - `svd(like, u, state) -> SVD`: of the linear part
+    A class may have more methods, which the host finds: see `InfersState`, `HasPrior`, `HasCoefficients`, `HasAdjoint`
+    and `HasSVD`.
     """
 
     def draw(self, like: Tensor, generator: Rng) -> State:
@@ -165,6 +170,77 @@ class Degradation(Protocol):
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         """Degrades; the same shape, dtype and device as x0, which is left untouched."""
         ...
+
+
+# --- what a degradation may have beside the contract: methods, and the question whether it has them ------------
+
+
+class InfersState(Degradation, Protocol):
+    """Can find the state that explains a degraded image."""
+
+    def infer(self, x_u: Tensor, x0_hat: Tensor, u: Tensor, state: State) -> State:
+        """The state that explains x_u, given the estimate x0_hat of the clean image and what is known of the state."""
+        ...
+
+
+class HasPrior(Degradation, Protocol):
+    """Knows the distribution of its fully degraded images."""
+
+    def prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
+        """A sample of x_1 in the shape of `like`, and its state."""
+        ...
+
+
+class HasCoefficients(Degradation, Protocol):
+    """D = α x0 + σ z, with the state key "z"."""
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """α and σ at strengths u (B,), (B,) each."""
+        ...
+
+
+class HasAdjoint(Degradation, Protocol):
+    """Affine, D = A x0 + b, with Aᵀ at hand."""
+
+    def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
+        """Aᵀ y, of the linear part."""
+        ...
+
+
+class HasSVD(Degradation, Protocol):
+    """Affine, D = A x0 + b, with the singular value decomposition of A at hand."""
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        """Of the linear part, for images in the shape of `like`."""
+        ...
+
+
+def infers_state(degradation: Degradation) -> TypeGuard[InfersState]:
+    """Whether it has `infer`."""
+    return hasattr(degradation, "infer")
+
+
+def has_prior(degradation: Degradation) -> TypeGuard[HasPrior]:
+    """Whether it has `prior`."""
+    return hasattr(degradation, "prior")
+
+
+def has_coefficients(degradation: Degradation) -> TypeGuard[HasCoefficients]:
+    """Whether it has `coefficients`."""
+    return hasattr(degradation, "coefficients")
+
+
+def has_adjoint(degradation: Degradation) -> TypeGuard[HasAdjoint]:
+    """Whether it has `adjoint`."""
+    return hasattr(degradation, "adjoint")
+
+
+def has_svd(degradation: Degradation) -> TypeGuard[HasSVD]:
+    """Whether it has `svd`."""
+    return hasattr(degradation, "svd")
+
+
+# --- the other contracts --------------------------------------------------------------------------------------
 
 
 class Backbone(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rethaw.images import find_images, from_pil, read_image
 from rethaw.ops.classes import with_classes
-from rethaw.ops.coefficients import combine, inverse, needs_coefficients, noise_of, posterior, schedule, severity_at
+from rethaw.ops.coefficients import combine, needs_coefficients, noise_of, posterior, reciprocal, schedule, severity_at
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
 from rethaw.ops.features import detail, sinusoids
@@ -51,7 +51,6 @@ __all__ = [
     "from_pil",
     "gains",
     "generators",
-    "inverse",
     "level",
     "linear_part",
     "mix_channels",
@@ -67,6 +66,7 @@ __all__ = [
     "randn",
     "rates",
     "read_image",
+    "reciprocal",
     "schedule",
     "seeded",
     "separable",
@@ -79,3 +79,12 @@ __all__ = [
     "unpad",
     "with_classes",
 ]
+
+RENAMED = {"inverse": "reciprocal"}
+
+
+def __getattr__(name: str) -> None:
+    """Says what an old name is called now."""
+    if name in RENAMED:
+        raise ImportError(f"rethaw.ops.{name} is now called rethaw.ops.{RENAMED[name]}")
+    raise AttributeError(f"module 'rethaw.ops' has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation
+from rethaw.api import Degradation, HasCoefficients, has_coefficients
 from rethaw.ops.severities import severity_rows
 
 
@@ -14,7 +14,7 @@ def needs_coefficients(degradation: Degradation, *, gaussian: bool = False, smoo
 
     gaussian: z must be N(0, I). smooth: α and σ must have derivatives, which levels do not.
     """
-    if not hasattr(degradation, "coefficients"):
+    if not has_coefficients(degradation):
         return "it has no coefficients: it is not of the form α x0 + σ z"
     if gaussian and not getattr(degradation, "gaussian", False):
         return "its z is not Gaussian noise"
@@ -23,7 +23,7 @@ def needs_coefficients(degradation: Degradation, *, gaussian: bool = False, smoo
     return None
 
 
-def schedule(degradation: Degradation, severities: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def schedule(degradation: HasCoefficients, severities: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The t (N+1, B) of a walk and its α and σ (N+1, B, 1, 1, 1), these in float64 where the device has it.
 
     In one pass before the loop: a sampler derives the coefficients of all its steps from them and casts those to the
@@ -31,12 +31,12 @@ def schedule(degradation: Degradation, severities: Tensor, x: Tensor) -> tuple[T
     """
     t = severity_rows(severities, x)
     wide = t.dtype if t.device.type == "mps" else torch.float64
-    α, σ = degradation.coefficients(t.flatten().to(wide))  # type: ignore[attr-defined]
+    α, σ = degradation.coefficients(t.flatten().to(wide))
     each = (*t.shape, *(1,) * (x.dim() - 1))
     return t, α.view(each), σ.view(each)
 
 
-def inverse(x: Tensor) -> Tensor:
+def reciprocal(x: Tensor) -> Tensor:
     """1/x of x ≥ 0, and 0 where x is 0."""
     return torch.where(x > 0, 1 / x.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
 
@@ -48,7 +48,7 @@ def combine(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
 
 def noise_of(x: Tensor, x0_hat: Tensor, α: Tensor, σ: Tensor) -> Tensor:
     """z = (x_t - α x̂0) / σ: the noise that explains x_t; 0 where σ is 0. α, σ: (B, 1, 1, 1)."""
-    return torch.addcmul(x, α, x0_hat, value=-1) * inverse(σ)
+    return torch.addcmul(x, α, x0_hat, value=-1) * reciprocal(σ)
 
 
 def posterior(α_t: Tensor, σ_t: Tensor, α_s: Tensor, σ_s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -56,16 +56,16 @@ def posterior(α_t: Tensor, σ_t: Tensor, α_s: Tensor, σ_s: Tensor) -> tuple[T
 
     β = σ_t² - (α_t/α_s)² σ_s² is the variance of q(x_t | x_s). DDPM, eq. 6 and 7, for any α and σ (2107.00630, eq. 25).
     """
-    ratio = torch.where(α_s > 0, α_t * inverse(α_s), 1.0)
+    ratio = torch.where(α_s > 0, α_t * reciprocal(α_s), 1.0)
     β = (σ_t.square() - (ratio * σ_s).square()).clamp_min(0)
-    per_σ2 = inverse(σ_t).square()
+    per_σ2 = reciprocal(σ_t).square()
     return ratio * σ_s.square() * per_σ2, α_s * β * per_σ2, σ_s.square() * β * per_σ2, β
 
 
 SPLITS, ROUNDS = 32, 9  # t to within 32⁻⁹, 3e-14
 
 
-def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
+def severity_at(degradation: HasCoefficients, σ: Tensor) -> Tensor:
     """The t in [0, 1] of x_t / α = x0 + σ z, for noise levels σ of any shape: the inverse of σ(t)/α(t), which must not fall.
 
     By sections into 32 parts, all at once. Above the highest noise level it is 1; a degradation with levels gives the
@@ -75,7 +75,7 @@ def severity_at(degradation: Degradation, σ: Tensor) -> Tensor:
     parts = torch.arange(1, SPLITS, dtype=σ.dtype, device=σ.device) / SPLITS
     for _ in range(ROUNDS):
         t = low.unsqueeze(-1) + width * parts
-        α, σ_t = degradation.coefficients(t.flatten())  # type: ignore[attr-defined]
+        α, σ_t = degradation.coefficients(t.flatten())
         low = low + (σ_t.view_as(t) < σ.unsqueeze(-1) * α.view_as(t)).sum(-1) * (width / SPLITS)
         width /= SPLITS
     levels = getattr(degradation, "levels", None)

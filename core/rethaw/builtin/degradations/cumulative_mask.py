@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import CumulativeMask as Params
-from rethaw.ops import Constant, diagonal_svd, inverse, level, rand
+from rethaw.ops import Constant, diagonal_svd, level, rand, reciprocal
 
 
 class CumulativeMask:
@@ -85,7 +85,7 @@ class CumulativeMask:
             return {}
         k = self.kept(x_u, u, state)
         total = (1 - k).square().sum((-2, -1), keepdim=True)
-        return {"colour": ((1 - k) * (x_u - k * x0_hat)).sum((-2, -1), keepdim=True) * inverse(total)}
+        return {"colour": ((1 - k) * (x_u - k * x0_hat)).sum((-2, -1), keepdim=True) * reciprocal(total)}
 
     def _prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
         state = self.draw(like, generator)

@@ -8,7 +8,7 @@ from torch import Tensor
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import Fade as FadeParams
 from rethaw.builtin.degradations.params import Identity as IdentityParams
-from rethaw.ops import Constant, diagonal_svd, inverse, per_image, rand
+from rethaw.ops import Constant, diagonal_svd, per_image, rand, reciprocal
 
 
 class Identity:
@@ -60,7 +60,7 @@ class Fade:
         if self.colour:
             return {}
         u = per_image(u, x_u)
-        return {"colour": (x_u - (1 - u) * x0_hat).mean((-2, -1), keepdim=True) * inverse(u)}
+        return {"colour": (x_u - (1 - u) * x0_hat).mean((-2, -1), keepdim=True) * reciprocal(u)}
 
     def prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
         state = self.draw(like, generator)

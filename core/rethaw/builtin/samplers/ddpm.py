@@ -11,7 +11,7 @@ from rethaw.builtin.samplers.params import DDIM as DDIMParams
 from rethaw.builtin.samplers.params import DDPM as DDPMParams
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import combine, inverse, posterior, randn, schedule
+from rethaw.ops import combine, posterior, randn, reciprocal, schedule
 
 
 class DDPM(Spaced):
@@ -81,7 +81,7 @@ class DDIM(Spaced):
         η = self.params.eta
         times, α, σ = schedule(degradation, severities, x)
         β̃ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])[2]
-        k = (σ[1:].square() - η**2 * β̃).clamp_min(0).sqrt() * inverse(σ[:-1])
+        k = (σ[1:].square() - η**2 * β̃).clamp_min(0).sqrt() * reciprocal(σ[:-1])
         coefficients = (c.to(x.dtype) for c in (k, α[1:] - α[:-1] * k, η * β̃.sqrt()))
         for t, of_x, of_x0, std in zip(times[:-1], *coefficients, strict=True):
             x0_hat = restore(x, t).x0
@@ -97,7 +97,7 @@ class DDIM(Spaced):
         Near 0 the noise that an image of a smooth distribution is expected to hold vanishes, so x_s = α_s x first.
         """
         times, α, σ = schedule(degradation, severities, x)
-        k = σ[1:] * inverse(σ[:-1])
+        k = σ[1:] * reciprocal(σ[:-1])
         coefficients = (c.to(x.dtype) for c in (k, α[1:] - α[:-1] * k))
         for i, (t, of_x, of_x0) in enumerate(zip(times[:-1], *coefficients, strict=True)):
             x0_hat = restore(x, t).x0 if i else x

@@ -12,7 +12,7 @@ from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import EDM as Params
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced, below, spaced
-from rethaw.ops import inverse, randn, schedule, severity_at
+from rethaw.ops import randn, reciprocal, schedule, severity_at
 
 
 class EDM(Spaced):
@@ -45,7 +45,7 @@ class EDM(Spaced):
     ) -> Iterator[Step]:
         heun, churn, last = self.params.solver == "heun", self.params.churn > 0, len(severities) - 2
         times, α, scale = schedule(degradation, severities, x)
-        σ = scale * inverse(α)
+        σ = scale * reciprocal(α)
         t_hat, α_hat, σ_hat = self.churned(degradation, times, α, σ) if churn else (times[:-1], α[:-1], σ[:-1])
         added = self.params.churn_noise * (σ_hat.square() - σ[:-1].square()).clamp_min(0).sqrt()
         rows = (c.to(x.dtype) for c in (α[:-1], added, α_hat, σ_hat, σ[1:] - σ_hat, α[1:], σ[1:]))
@@ -71,4 +71,4 @@ class EDM(Spaced):
         γ = min(p.churn / len(σ[1:]), math.sqrt(2) - 1) * ((σ[:-1] >= p.churn_min) & (σ[:-1] <= p.churn_max))
         t = severity_at(degradation, σ[:-1] * (1 + γ))
         α_hat, scale = degradation.coefficients(t.flatten())  # type: ignore[attr-defined]
-        return t.view_as(times[:-1]).to(times.dtype), α_hat.view_as(t), scale.view_as(t) * inverse(α_hat.view_as(t))
+        return t.view_as(times[:-1]).to(times.dtype), α_hat.view_as(t), scale.view_as(t) * reciprocal(α_hat.view_as(t))

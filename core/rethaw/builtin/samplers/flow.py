@@ -10,7 +10,7 @@ from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.params import Flow as Params
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import combine, inverse, schedule
+from rethaw.ops import combine, reciprocal, schedule
 
 
 class Flow(Spaced):
@@ -36,7 +36,7 @@ class Flow(Spaced):
     ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
         dα, dσ = α.diff(dim=0), σ.diff(dim=0)
-        here, there = dσ * inverse(σ[:-1]), dσ * inverse(σ[1:])  # dx = dσ/σ x + (dα - α dσ/σ) x̂0
+        here, there = dσ * reciprocal(σ[:-1]), dσ * reciprocal(σ[1:])  # dx = dσ/σ x + (dα - α dσ/σ) x̂0
         rows = (c.to(x.dtype) for c in (1 + here, dα - α[:-1] * here, there, dα - α[1:] * there))
         last = len(dσ) - 1 if self.params.solver == "heun" else 0
         for i, (t, s, of_x, of_x0, of_next, of_next_x0) in enumerate(zip(times, times[1:], *rows, strict=False)):

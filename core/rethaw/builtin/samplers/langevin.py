@@ -15,7 +15,7 @@ from rethaw.builtin.samplers.params import ConsistentAnnealed as ConsistentParam
 from rethaw.builtin.samplers.params import Langevin as LangevinParams
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced, below
-from rethaw.ops import inverse, randn, schedule
+from rethaw.ops import randn, reciprocal, schedule
 
 
 class Annealed(Spaced):
@@ -46,7 +46,7 @@ class Langevin(Annealed):
     ) -> Iterator[Step]:
         times, α, scale = schedule(degradation, severities, x)
         ε, dtype = self.params.step_size, x.dtype
-        std = (ε**0.5 * scale * inverse(α)).to(dtype)
+        std = (ε**0.5 * scale * reciprocal(α)).to(dtype)
         α = α.to(dtype)
         x = x / α[0]
         for t, α_t, std_t in zip(times[:-1], α, std, strict=False):
@@ -78,8 +78,8 @@ class ConsistentAnnealed(Annealed):
         observation: Observation | None = None,
     ) -> Iterator[Step]:
         times, α, scale = schedule(degradation, severities, x)
-        dtype, σ = x.dtype, scale * inverse(α)
-        η = (1 - σ[1:] * inverse(σ[:-1])).clamp_min(self.params.step_size)
+        dtype, σ = x.dtype, scale * reciprocal(α)
+        η = (1 - σ[1:] * reciprocal(σ[:-1])).clamp_min(self.params.step_size)
         η = torch.where(σ[1:] > 0, η, 1.0)
         β = (σ[1:].square() - ((1 - η) * σ[:-1]).square()).clamp_min(0).sqrt()
         x = x / α[0].to(dtype)

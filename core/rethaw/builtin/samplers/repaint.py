@@ -12,7 +12,7 @@ from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.measurement import unfit
 from rethaw.builtin.samplers.params import RePaint as Params
 from rethaw.builtin.samplers.restoration import last_step
-from rethaw.ops import inverse, linear_part, posterior, randn, schedule
+from rethaw.ops import linear_part, posterior, randn, reciprocal, schedule
 
 KNOWN = 0.999  # of a pixel must be left by a soft mask
 
@@ -74,7 +74,7 @@ class RePaint:
         times, α, σ = schedule(degradation, severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s
-        ratio = α[1:] * inverse(α[:-1])
+        ratio = α[1:] * reciprocal(α[:-1])
         a, b, std, added, ratio, α, σ = (c.to(x.dtype) for c in (a, b, variance.sqrt(), added, ratio, α, σ))
         for i, (at, to) in enumerate(pairwise(self.stations())):
             x0_hat = restore(x, times[i]).x0

@@ -13,7 +13,7 @@ from rethaw.builtin.samplers.params import PredictorCorrector as CorrectorParams
 from rethaw.builtin.samplers.params import ReverseSDE as Params
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import inverse, needs_coefficients, posterior, randn, rates, schedule
+from rethaw.ops import needs_coefficients, posterior, randn, rates, reciprocal, schedule
 
 BETA_MAX = 0.999  # of one step, where α → 0 (2102.09672, section 3.2)
 
@@ -26,16 +26,16 @@ def euler_maruyama(degradation: Degradation, times: Tensor, α: Tensor, σ: Tens
     here = rates(degradation, times[:-1].to(α.dtype))
     f, g2 = here.drift().view_as(α[1:]), here.diffusion().view_as(α[1:])
     Δ = -times.to(α.dtype).diff(dim=0).view_as(f)
-    Δ = Δ * (BETA_MAX * inverse(-2 * f * Δ)).clamp_max(1).where(f < 0, 1.0)
-    pull = g2 * Δ * inverse(σ[:-1]).square()
+    Δ = Δ * (BETA_MAX * reciprocal(-2 * f * Δ)).clamp_max(1).where(f < 0, 1.0)
+    pull = g2 * Δ * reciprocal(σ[:-1]).square()
     return 1 - f * Δ - pull, pull * α[:-1], (g2 * Δ).clamp_min(0).sqrt()
 
 
 def reverse_diffusion(degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor) -> Move:
     """x_s = x - f(x) + G² s + G z, with the f and G of the forward step x_t = r x_s + √β z (appendix E, eq. 46)."""
     *_, β = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
-    pull = β * inverse(σ[:-1]).square()
-    return 2 - α[:-1] * inverse(α[1:]) - pull, pull * α[:-1], β.sqrt()
+    pull = β * reciprocal(σ[:-1]).square()
+    return 2 - α[:-1] * reciprocal(α[1:]) - pull, pull * α[:-1], β.sqrt()
 
 
 def ancestral(degradation: Degradation, times: Tensor, α: Tensor, σ: Tensor) -> Move:
@@ -110,8 +110,8 @@ class PredictorCorrector(ReverseSDE):
         observation: Observation | None = None,
     ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
-        scores = zip(*(c.to(x.dtype) for c in (α, inverse(σ).square())), strict=True)
-        factors = 2 * ((α[:-1] * inverse(α[1:])).square() * self.params.snr**2).to(x.dtype)
+        scores = zip(*(c.to(x.dtype) for c in (α, reciprocal(σ).square())), strict=True)
+        factors = 2 * ((α[:-1] * reciprocal(α[1:])).square() * self.params.snr**2).to(x.dtype)
         moves = self.moves(degradation, times, α, σ, x.dtype)
         for i, (t, (α_t, per_σ2), factor, (a, b, c)) in enumerate(zip(times, scores, factors, moves, strict=False)):
             for _ in range(self.params.corrections if i else 0):
@@ -126,5 +126,5 @@ class PredictorCorrector(ReverseSDE):
         """x + ε s + √(2ε) z (Algorithms 4 and 5)."""
         s = (α * x0_hat - x) * per_σ2
         axes = tuple(range(1, x.dim()))
-        ε = factor * (z.square().sum(axes, keepdim=True) * inverse(s.square().sum(axes, keepdim=True)))
+        ε = factor * (z.square().sum(axes, keepdim=True) * reciprocal(s.square().sum(axes, keepdim=True)))
         return torch.addcmul(torch.addcmul(x, ε, s), (2 * ε).sqrt(), z)

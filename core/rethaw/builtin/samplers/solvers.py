@@ -10,7 +10,7 @@ from torch import Tensor
 from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.restoration import last_step
 from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import combine, inverse, schedule
+from rethaw.ops import combine, reciprocal, schedule
 
 
 class DPMSolver(Spaced):
@@ -33,7 +33,7 @@ class DPMSolver(Spaced):
         observation: Observation | None = None,
     ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
-        ratio = σ[1:] * inverse(σ[:-1])
+        ratio = σ[1:] * reciprocal(σ[:-1])
         gain = α[1:] - α[:-1] * ratio  # -α_s (e^(-h) - 1)
         past = gain * extrapolation(α, σ)
         coefficients = (c.to(x.dtype) for c in (ratio, gain + past, -past))

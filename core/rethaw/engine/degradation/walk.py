@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rethaw.api import RethawError, Sampler, State
 from rethaw.engine.degradation.hosted import AnyDegradation, Composition
-from rethaw.ops import inverse, schedule
+from rethaw.ops import reciprocal, schedule
 
 
 class Prepared:
@@ -44,7 +44,7 @@ class Walk:
     def __init__(self, degradation: AnyDegradation, severities: Tensor) -> None:
         self.degradation, self.severities, self.key = degradation, severities, z_key(degradation)
         _, self.α, self.σ = schedule(degradation, severities, severities.new_empty(severities.shape[1], 1, 1, 1))
-        self.row = self.prepare(lambda α, σ: (α, σ, inverse(σ))).row
+        self.row = self.prepare(lambda α, σ: (α, σ, reciprocal(σ))).row
         if hasattr(degradation, "infer"):
             self.infer = self._infer
 
