@@ -12,8 +12,7 @@ import torch
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
-from rethaw.config.model import Consistency, MeasurementHost, Observation
-from rethaw.config.model import Restorer as Settings
+from rethaw.config.model import Consistency, MeasurementHost, Precision, RestorerConfig
 from rethaw.config.schema import json_schema
 from rethaw.engine.restorer.consistency import consistent, default_weight
 from rethaw.engine.restorer.parameterization import Parameterization
@@ -89,7 +88,7 @@ def test_a_consistent_estimate_is_the_nearest_that_explains_the_image() -> None:
     t = torch.ones(3, dtype=torch.float64)
     measured: Any = world.measured
     measured.gaussian = False
-    restore = consistent(liar, measured, {}, None, Consistency(weight=λ), Observation())
+    restore = consistent(liar, measured, {}, None, Consistency(weight=λ), Precision())
     x0_hat, a = liar(x, t).x0.flatten(1), world.a
     eye = torch.eye(6, dtype=torch.float64)
     right = a.T @ (x.flatten(1) - measured.b).T + λ * x0_hat.T
@@ -98,9 +97,9 @@ def test_a_consistent_estimate_is_the_nearest_that_explains_the_image() -> None:
 
 
 def test_the_weight_follows_the_precision_of_the_observation() -> None:
-    assert Observation(bits=8).deviation == pytest.approx(2 / 255 / 12**0.5)
-    assert Observation(bits=8, noise=0.03).deviation == pytest.approx((0.03**2 + (2 / 255) ** 2 / 12) ** 0.5)
-    weights = [default_weight(Observation(bits, noise)) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))]
+    assert Precision(bits=8).deviation == pytest.approx(2 / 255 / 12**0.5)
+    assert Precision(bits=8, noise=0.03).deviation == pytest.approx((0.03**2 + (2 / 255) ** 2 / 12) ** 0.5)
+    weights = [default_weight(Precision(bits, noise)) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))]
     assert weights == sorted(weights) and weights[0] < 1e-9 and weights[2] > 1e-5
 
 
@@ -134,8 +133,8 @@ def test_a_restorer_can_be_shown_the_inverse() -> None:
     t = torch.ones(3, dtype=torch.float64)
     measured: Any = world.measured
     measured.gaussian = False
-    for precision in (Observation(bits=8), Observation(noise=0.1)):
-        reading = Parameterization(Settings(prediction="residual", input="inverse"), measured, precision)
+    for precision in (Precision(bits=8), Precision(noise=0.1)):
+        reading = Parameterization(RestorerConfig(prediction="residual", input="inverse"), measured, precision)
         a, λ, eye = world.a, default_weight(precision), torch.eye(6, dtype=torch.float64)
         right = a.T @ (x_t.flatten(1) - measured.b).T + λ * x_t.flatten(1).T
         expected = torch.linalg.solve(a.T @ a + λ * eye, right).T
@@ -143,7 +142,7 @@ def test_a_restorer_can_be_shown_the_inverse() -> None:
         assert (shown.flatten(1) - expected).abs().max() <= 1e-9
         assert torch.equal(reading.read(torch.ones_like(x_t), shown, t).x0, shown + 1)
         assert torch.equal(reading.target(x_t, shown, t, {}), x_t - shown)
-    plain = Parameterization(Settings(), measured)
+    plain = Parameterization(RestorerConfig(), measured)
     assert plain.shown(x_t, t, None) is x_t
 
 

@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
-from rethaw.config.model import Restorer, Train
+from rethaw.config.model import RestorerConfig, Train
 from rethaw.config.yaml import ConfigError
 from rethaw.engine.degradation.hosted import build_degradation
 from rethaw.engine.degradation.walk import Walk
@@ -53,7 +53,7 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("text, kind", pairs())
 def test_the_right_output_is_read_as_the_clean_image(text: str, kind: str) -> None:
     degradation, x0, x_t, state = degraded(text)
-    reading = Parameterization(Restorer(prediction=kind), degradation)  # type: ignore[arg-type]
+    reading = Parameterization(RestorerConfig(prediction=kind), degradation)  # type: ignore[arg-type]
     target = reading.target(x0, x_t, T, state)
     assert target.abs().max() < (100 if kind == "residual" else 7)  # of order one, but for σ z of ve in the residual
     told = degradation.coefficients(T)[0] > 1e-3 if kind in ("eps", "score") else T >= 0  # below, x_t holds no x0
@@ -66,7 +66,7 @@ def test_the_right_output_is_read_as_the_clean_image(text: str, kind: str) -> No
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_reading_of_a_walk_is_the_reading_itself(kind: str) -> None:
     degradation, x0, x_t, _ = degraded(NOISES[0])
-    settings = Restorer(prediction=kind)  # type: ignore[arg-type]
+    settings = RestorerConfig(prediction=kind)  # type: ignore[arg-type]
     rows = severity_rows(torch.stack([T, T / 2]), x0)
     there, here = Parameterization(settings, Walk(degradation, rows)), Parameterization(settings, degradation)
     assert (there.prepared is None) == (kind in ("x0", "residual"))
@@ -79,7 +79,7 @@ def test_a_reading_of_a_walk_is_the_reading_itself(kind: str) -> None:
 def test_v_is_that_of_its_paper_and_flow_is_the_velocity() -> None:
     degradation, x0, x_t, state = degraded(NOISES[0])
     α, σ = (c.view(-1, 1, 1, 1) for c in degradation.coefficients(T))
-    v = Parameterization(Restorer(prediction="v"), degradation)
+    v = Parameterization(RestorerConfig(prediction="v"), degradation)
     assert torch.allclose(v.target(x0, x_t, T, state), α * state["z"] - σ * x0)
     out = torch.randn_like(x0)
     assert torch.allclose(v.read(out, x_t, T).x0, α * x_t - σ * out)
@@ -88,14 +88,14 @@ def test_v_is_that_of_its_paper_and_flow_is_the_velocity() -> None:
     velocity = (
         degradation.degrade(x0, T.clamp_max(0.9) + h, state) - degradation.degrade(x0, T.clamp_max(0.9), state)
     ) / h
-    target = Parameterization(Restorer(prediction="flow"), degradation).target(x0, x_t, T, state)
+    target = Parameterization(RestorerConfig(prediction="flow"), degradation).target(x0, x_t, T, state)
     assert (velocity - target).abs().max() <= 1e-7
 
 
 def test_edm_is_the_preconditioning_of_its_paper() -> None:
     degradation, _, x_t, _ = degraded(NOISES[1])
     t = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 1.0], dtype=torch.float64)
-    reading, σ_data = Parameterization(Restorer(prediction="edm", sigma_data=0.4), degradation), 0.4
+    reading, σ_data = Parameterization(RestorerConfig(prediction="edm", sigma_data=0.4), degradation), 0.4
     σ = degradation.coefficients(t)[1].view(-1, 1, 1, 1)
     F = torch.randn_like(x_t)
     c_skip, c_out = σ_data**2 / (σ**2 + σ_data**2), σ * σ_data / (σ**2 + σ_data**2).sqrt()
@@ -130,7 +130,7 @@ def test_a_sampler_with_learned_variance_needs_a_restorer_that_learns_it() -> No
 
 
 def objective(degradation: Any, kind: str = "x0", variance: Any = "fixed", **train: Any) -> Objective:
-    return Objective(Train(**train), Parameterization(Restorer(prediction=kind, variance=variance), degradation))  # type: ignore[arg-type]
+    return Objective(Train(**train), Parameterization(RestorerConfig(prediction=kind, variance=variance), degradation))  # type: ignore[arg-type]
 
 
 PAPERS = {

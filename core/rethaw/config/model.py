@@ -83,7 +83,7 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Observation:
+class Precision:
     """How exactly degraded images are known; training, `--degrade` and evaluation all degrade this way.
 
     bits: 8 or 16 where they come as files of that depth; null for floating-point values.
@@ -101,7 +101,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class MeasurementHost(Observation, DegradationHost):
+class MeasurementHost(Precision, DegradationHost):
     """Keys that a measurement takes beside its degradation's own."""
 
 
@@ -131,7 +131,7 @@ class Consistency:
 
 
 @dataclass(frozen=True)
-class Restorer:
+class RestorerConfig:
     """How the backbone's output is read as an estimate of the clean image.
 
     prediction: what the network gives: x0 (the clean image) or residual (x0 - x_t); where x_t = α x0 + σ z also eps (z),
@@ -283,9 +283,9 @@ class Config:
     backbone: Component
     sampler: Component
     data: Component | None = None
-    observation: Observation = field(default_factory=Observation)
+    observation: Precision = field(default_factory=Precision)
     measurement: Component | None = None
-    restorer: Restorer = field(default_factory=Restorer)
+    restorer: RestorerConfig = field(default_factory=RestorerConfig)
     conditioner: tuple[Component, ...] = ()
     guidance: Guidance | None = None
     consistency: Consistency | None = None
@@ -300,8 +300,8 @@ class Config:
 
 SECTIONS: dict[str, type] = {
     "plugins": Policy,
-    "observation": Observation,
-    "restorer": Restorer,
+    "observation": Precision,
+    "restorer": RestorerConfig,
     "guidance": Guidance,
     "consistency": Consistency,
     "severity": Severity,

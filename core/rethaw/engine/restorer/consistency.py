@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Observation, Prediction, Restore, RethawError, State
-from rethaw.config.model import Config, Consistency
-from rethaw.config.model import Observation as Precision
+from rethaw.config.model import Config, Consistency, Precision
 from rethaw.engine.degradation.hosted import AnyDegradation
 from rethaw.engine.degradation.walk import Walk
 from rethaw.ops import pseudo_inverse

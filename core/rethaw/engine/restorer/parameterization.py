@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Prediction, RethawError, State
-from rethaw.config.model import Observation
-from rethaw.config.model import Restorer as Settings
+from rethaw.config.model import Precision, RestorerConfig
 from rethaw.engine.degradation.hosted import AnyDegradation
 from rethaw.engine.degradation.walk import Walk, z_key
 from rethaw.engine.restorer.consistency import default_weight, explaining, problem
@@ -26,7 +25,7 @@ LEAST_ALPHA = 1e-3
 LOG_SIGMA = 9.0  # c_noise of edm sees log σ/α within ±9, which float32 images cannot exceed
 
 
-EXACT = Observation()
+EXACT = Precision()
 
 
 class Reading(NamedTuple):
@@ -87,7 +86,9 @@ class Parameterization:
     precision: how exactly x_t is known, which regularises its inverse.
     """
 
-    def __init__(self, settings: Settings, degradation: AnyDegradation | Walk, precision: Observation = EXACT) -> None:
+    def __init__(
+        self, settings: RestorerConfig, degradation: AnyDegradation | Walk, precision: Precision = EXACT
+    ) -> None:
         self.prediction, self.degradation, self.settings = settings.prediction, degradation, settings
         self.learned = settings.variance == "learned"
         self.out_channels = settings.channels * (2 if self.learned else 1)
