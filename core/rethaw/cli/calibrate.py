@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Overrides, Seed, say, spare_inputs
+from rethaw.cli.common import say, spare_inputs
+from rethaw.cli.options import Overrides, Seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rethaw.config.model import Config
     from rethaw.engine.degradation.calibrate import Calibration
-    from rethaw.registry import Registry
+    from rethaw.engine.parts import Parts
 
 SIDE = 128
 
@@ -53,12 +53,15 @@ def calibrate(
         rethaw calibrate my.yaml --item blur --metric core.ssim --out even.yaml
     """
     from rethaw.config import load_config
-    from rethaw.engine.degradation.hosted import calibrate as engine
+    from rethaw.engine.degradation import calibrate as engine
+
+    from rethaw.engine.parts import assemble
 
     spare_inputs(filter(None, (to, plot)), [Path(pipeline), *(images or [])])
     config, registry = load_config(pipeline, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
-    x0 = squares(images, config.restorer.channels, count) if images else examples(config, registry, count)
-    found = engine.calibrate(config, registry, x0, metric, knots, item)
+    parts = assemble(config, registry, "cpu")
+    x0 = squares(images, config.restorer.channels, count) if images else examples(parts, count)
+    found = engine.calibrate(parts, x0, metric, knots, item)
     say(
         f"# {metric} on {len(x0)} images, "
         + "; ".join(
@@ -86,24 +89,23 @@ def squares(paths: list[Path], channels: int, count: int) -> Tensor:
     return torch.cat(found)
 
 
-def examples(config: Config, registry: Registry, count: int) -> Tensor:
+def examples(parts: Parts, count: int) -> Tensor:
     """The first images of the pipeline's data, (B, C, H, W)."""
     import torch
 
     from rethaw.engine.training.examples import first_images
 
-    if config.data is None:
+    if parts.config.data is None:
         raise RethawError("the pipeline has no data to measure on", "Give images: --images photos/.")
-    data = registry.build("dataset", config.data.use, config.data.params)
+    data, config = parts.data(), parts.config
     return torch.cat(list(first_images(data, config.seed, config.restorer.channels, min(count, len(data)))))
 
 
 def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:
     """The YAML file and the picture, where they are asked for."""
-    from rethaw.engine.degradation.hosted import calibrate as engine
+    from rethaw.engine.degradation import calibrate as engine
+    from rethaw import pictures
     from rethaw.files import write_text
-    from rethaw.pictures import layout as pictures
-    from rethaw.pictures.plot import curves
 
     if to:
         base = os.path.relpath(pipeline, to.parent) if Path(pipeline).exists() else pipeline
@@ -111,5 +113,5 @@ def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot:
         say(f"# wrote {to}")
     if plot:
         lines = {"before": found.before, "after": found.after}
-        pictures.save(curves(lines, "how far severity takes images", "severity t", metric), plot)
+        pictures.save(pictures.curves(lines, "how far severity takes images", "severity t", metric), plot)
         say(f"# wrote {plot}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Overrides, Seed, say, spare_inputs, warn
+from rethaw.cli.common import say, spare_inputs, warn
+from rethaw.cli.options import Overrides, Seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,13 +63,13 @@ def draw_strip(
     import torch
 
     from rethaw.config import load_config
-    from rethaw.engine.degradation.hosted import build_degradation, probe
+    from rethaw.engine.degradation.build import build_degradation, probe
     from rethaw.images import read_image
     from rethaw.ops import expand, generators
-    from rethaw.pictures import layout as pictures
+    from rethaw import pictures
 
     config, registry = load_config(pipeline, overrides)
-    degradation = build_degradation(config, registry)
+    degradation = build_degradation(config.degradation, config.composed, registry)
     x0 = read_image(image, config.restorer.channels).pixels[None]
     probe(degradation, x0)
     state = degradation.draw(x0, generators(config.seed if seed is None else seed, 1))
@@ -88,7 +89,7 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     """Every installed degradation that works with its default parameters, a row each; the others are told."""
     import torch
 
-    from rethaw.pictures import layout as pictures
+    from rethaw import pictures
     from rethaw.registry import Registry
 
     x0 = sheet_image(image)
@@ -113,7 +114,7 @@ def sheet_image(image: Path | None) -> Tensor:
     from torch.nn.functional import interpolate
 
     from rethaw.images import read_image
-    from rethaw.pictures.testcard import testcard
+    from rethaw.pictures import testcard
 
     x0 = (read_image(image).pixels if image else testcard())[None]
     factor = SHEET_SIDE / min(x0.shape[-2:])
@@ -123,7 +124,7 @@ def sheet_image(image: Path | None) -> Tensor:
 def row(name: str, x0: Tensor, ts: list[float], seed: int) -> list[Tensor]:
     """A degradation with its defaults at each severity. Raises RethawError where it cannot be used."""
     import rethaw
-    from rethaw.engine.degradation.hosted import probe
+    from rethaw.engine.degradation.build import probe
     from rethaw.ops import expand, generators
 
     degradation = rethaw.build("degradation", name)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rethaw.cli.common import Overrides, say, training_bar, write_json
+from rethaw.cli.common import say, training_bar, write_json
+from rethaw.cli.options import Overrides
 
 if TYPE_CHECKING:
     from rethaw.engine.pipeline import Pipeline
 
-OWN = ("resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl", "loss.png", "preview.png")
 SAMPLERS = ("direct", "naive", "cold")
 SIDE = 256
 FACE = (60, 10, 140, 90)  # left, top, right, bottom of the detail that is shown enlarged
@@ -36,18 +36,18 @@ def demo(
     from rethaw.config import load_config
     from rethaw.config.dump import dump_config
     from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.run import CHECKPOINT, Run
 
     config, registry = load_config("demo", overrides or ())
     pipeline = Pipeline(config, registry)
-    run = to / "run"
-    resume = (run / "checkpoint.pt").is_file() and not (to / "results.json").is_file()
+    run = Run(to / "run")
+    resume = run.has(CHECKPOINT) and not (to / "results.json").is_file()
     if not resume:
-        for name in OWN:
-            (run / name).unlink(missing_ok=True)
+        run.clear()
         (to / "results.json").unlink(missing_ok=True)
-    say(f"training {pipeline.degradation.name} on crops of scikit-image's photographs, {config.train.steps} steps …")
+    say(f"training {pipeline.parts.degradation.name} on crops of scikit-image's photographs, {config.train.steps} steps …")
     with training_bar(config.train.steps) as watch:
-        outcome = pipeline.train(run, resume=resume, watch=watch)
+        outcome = pipeline.train(run.folder, resume=resume, watch=watch)
     if not outcome.finished:
         say(f"stopped at step {outcome.step}; everything is saved. Go on with: rethaw demo --out {to}")
         raise typer.Exit(130)
@@ -68,7 +68,7 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
 
     from rethaw.builtin.datasets.photos import HELD_OUT, photo
     from rethaw.images import from_pil, read_image, write_image
-    from rethaw.pictures import layout as pictures
+    from rethaw import pictures
 
     source = Image.open(photo(HELD_OUT[0])).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     clean = from_pil(source, 3).pixels
@@ -78,8 +78,9 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
     found = {"degraded": read_image(to / "degraded.png").pixels}
     for name in SAMPLERS:
         say(f"restoring degraded.png by {name} sampling …")
-        found[name] = pipeline.restore([to / "degraded.png"], sampler=f"core.{name}")[0].cpu()
-        write_image(to / f"restored-{name}.png", found[name])
+        restored = pipeline.restore(to / "degraded.png", sampler=f"core.{name}")
+        restored.save(to / f"restored-{name}.png")
+        found[name] = restored.pixels
     rows = {name: measure(pipeline, image, clean) for name, image in found.items()}
     panels = [(title, f"{rows[title]['psnr']:.1f} dB", found[title]) for title in found]
     pictures.save(
@@ -90,12 +91,10 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
 
 def measure(pipeline: Pipeline, image: Any, clean: Any) -> dict[str, float]:
     """The pipeline's metrics of one image."""
-    values = {}
-    for item in pipeline.config.metrics:
-        meter = pipeline.registry.build("metric", item.use, item.params)
+    meters = pipeline.parts.metrics()
+    for meter in meters.values():
         meter.update(image[None], clean[None])
-        values[item.id] = float(meter.compute())
-    return values
+    return {key: float(meter.compute()) for key, meter in meters.items()}
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:

@@ -7,31 +7,15 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import (
-    Classifier,
-    Conditions,
-    Consistency,
-    Device,
-    Interval,
-    Measurement,
-    Negative,
-    Scale,
-    Severity,
-    Steps,
-    bar,
-    guidance,
-    pairs,
-    restoring,
-    say,
-    warn,
-    write_json,
-)
+from rethaw.cli.common import bar, plural, say, warn, write_json
+from rethaw.cli.options import Conditioning, Device, Measured, Run, Severity, Steps, command, pairs, sampler
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
 
 
+@command
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")],
+    run: Run,
     data: Annotated[list[Path], typer.Option("--data", help="Clean images: a folder, or files (repeat the option).")],
     to: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation).")
@@ -42,15 +26,11 @@ def evaluate(
     ] = None,
     steps: Steps = None,
     severity: Severity = 1.0,
-    measurement: Measurement = None,
-    consistency: Consistency = None,
-    cond: Conditions = None,
-    scale: Scale = None,
-    negative: Negative = None,
-    interval: Interval = None,
-    classifier: Classifier = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
+    *,
+    conditioning: Conditioning,
+    measured: Measured,
     device: Device = None,
 ) -> None:
     """Degrade clean images, restore them with each sampler, and measure both (PSNR, SSIM, RMSE).
@@ -71,17 +51,26 @@ def evaluate(
     from rethaw.engine.pipeline import Pipeline
     from rethaw.files import write_text
     from rethaw.images import find_images
-    from rethaw.pictures import layout as pictures
+    from rethaw import pictures
+    from rethaw.engine.evaluation.evaluate import evaluate as measure
+    from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.run import find_run
+    from rethaw.engine.sampling.walking import How
+    from rethaw.files import write_text
+    from rethaw.images import find_images
 
     files = find_images(data)[:limit]
-    pipeline = Pipeline.load(run, restoring(measurement, consistency), device=device)
-    folder = to or (pipeline.folder or Path(run)) / "evaluation"
-    told, led = pairs(cond, "--cond"), guidance(pipeline.config, scale, negative, interval, classifier)
+    walker = Pipeline.load(run, measured.overrides(), device=device).walker
+    config, registry = walker.parts.config, walker.parts.registry
+    cond = {key: [value] for key, value in pairs(conditioning.cond, "--cond").items()}
+    guidance = conditioning.guided(config)
+    rows = {name: How(sampler(name, registry), steps, cond, guidance) for name in samplers or SAMPLERS}
+    folder = to or find_run(run).path("evaluation")
     with bar("evaluating", len(files)) as done:
-        report = measure(pipeline, files, samplers or SAMPLERS, severity, steps, seed, done, told, led)
+        report = measure(walker, files, rows, severity, seed, done)
     for reason in report.skipped:
         warn(f"skipped: {reason}")
-    title = f"{report.images} image{'s' * (report.images != 1)}, severity {severity:g}"
+    title = f"{plural(report.images, 'image')}, severity {severity:g}"
     write_text(folder / "results.md", f"{report.markdown()}\n\n{title}\n")
     write_json(folder / "results.json", report.as_dict())
     pictures.save(pictures.strip(list(report.example.values()), list(report.example)), folder / "example.png")

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import (
-    Classifier,
-    Conditions,
-    Device,
-    Interval,
-    Negative,
-    SamplerName,
-    Scale,
-    Seed,
-    Steps,
-    guidance,
-    pairs,
-    say,
-    spare_inputs,
-)
+from rethaw.cli.common import say, spare_inputs
+from rethaw.cli.options import Device, Run, Sampling, command
 
 
+@command
 def interpolate(
-    run: Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")],
+    run: Run,
     first: Annotated[Path, typer.Argument(help="An image.")],
     second: Annotated[Path, typer.Argument(help="Another image of the same size.")],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images, the two ends included.")] = 8,
@@ -34,14 +22,8 @@ def interpolate(
     own: Annotated[
         bool, typer.Option("--own", help="Each image has noise of its own; they are mixed on the arc.")
     ] = False,
-    sampler: SamplerName = None,
-    steps: Steps = None,
-    cond: Conditions = None,
-    scale: Scale = None,
-    negative: Negative = None,
-    interval: Interval = None,
-    classifier: Classifier = None,
-    seed: Seed = None,
+    *,
+    sampling: Sampling,
     device: Device = None,
 ) -> None:
     """Go from one image to another: both are degraded, mixed in proportion, and restored.
@@ -54,16 +36,17 @@ def interpolate(
 
         rethaw interpolate runs/cats-and-dogs cat.png dog.png --cond label=dog --guidance 2
     """
+    from rethaw import pictures
     from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.sampling import editing
     from rethaw.images import write_image
-    from rethaw.pictures import layout as pictures
 
     targets = [to / f"{i:03d}.png" for i in range(n)]
     spare_inputs([*targets, to / "strip.png", to / "animation.gif"], [first, second])
     pipeline = Pipeline.load(run, device=device)
-    led = guidance(pipeline.config, scale, negative, interval, classifier)
-    options: dict[str, Any] = {"sampler": sampler, "steps": steps, "cond": pairs(cond, "--cond"), "guidance": led}
-    images = pipeline.interpolate(first, second, n, strength, own=own, seed=seed, **options).cpu()
+    how = sampling.how(pipeline.parts.config, pipeline.parts.registry, n)
+    ends = (pipeline.tensor(first), pipeline.tensor(second))
+    images = editing.interpolate(pipeline.walker, ends, n, strength, how, own).cpu()
     for path, image in zip(targets, images, strict=True):
         write_image(path, image)
     labels = [f"{i / (n - 1):.2f}" for i in range(n)]

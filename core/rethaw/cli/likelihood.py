@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Conditions, Device, Seed, bar, conditions, say, warn, write_json
+from rethaw.cli.common import bar, plural, say, warn, write_json
+from rethaw.cli.options import Conditioning, Device, Run, Seed, command
 
 
 class Solver(StrEnum):
@@ -22,8 +22,9 @@ class Solver(StrEnum):
     adaptive = "adaptive"
 
 
+@command
 def likelihood(
-    run: Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")],
+    run: Run,
     images: Annotated[list[Path], typer.Argument(help="Clean images: files or folders.")],
     to: Annotated[Path, typer.Option("--out", "-o", help="The JSON report.")] = Path("likelihood.json"),
     steps: Annotated[int, typer.Option(min=1, help="Steps of the flow, even in the log of the noise level.")] = 100,
@@ -39,8 +40,9 @@ def likelihood(
         bool, typer.Option(help="Count the bits of 8-bit values, with uniform noise; else the density on [-1, 1].")
     ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
-    cond: Conditions = None,
     seed: Seed = None,
+    *,
+    conditioning: Conditioning,
     device: Device = None,
 ) -> None:
     """Exact log-likelihood of images under a run trained on Gaussian noise, in bits a dimension.
@@ -53,23 +55,13 @@ def likelihood(
 
         rethaw likelihood runs/noise photos/ --probes 4 --steps 200 --limit 100 --out bits.json
     """
-    from rethaw.engine.evaluate import batches
+    from rethaw.engine.evaluation.bits import bits_of_files
     from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.sampling.walking import How
     from rethaw.images import find_images
-    from rethaw.ops import generators
 
-    pipeline = Pipeline.load(run, device=device)
+    walker = Pipeline.load(run, device=device).walker
     files = find_images(images)[:limit]
-    skipped: list[str] = []
-    bits: list[float] = []
-    kept: list[str] = []
-
-    def readable() -> Iterator[Path]:
-        for file in files:
-            before = len(skipped)
-            yield file
-            kept.extend([str(file)] * (len(skipped) == before))
-
     options = {
         "steps": steps,
         "solver": solver.value,
@@ -77,23 +69,13 @@ def likelihood(
         "dequantise": dequantise,
         "tolerance": tolerance,
     }
+    how = How(cond=conditioning.values(1), guidance=conditioning.guided(walker.parts.config), seed=seed)
     with bar("likelihood", len(files) * steps) as done:
-        for x in batches(readable(), pipeline, skipped):
-            before, count = len(bits) * steps, len(x)
-            rng = generators(pipeline.config.seed if seed is None else seed, count, len(bits))
-            found = pipeline.log_likelihood(
-                x,
-                cond=conditions(cond, count),
-                generator=rng,
-                watch=lambda k, before=before, count=count: done(before + k * count),
-                **options,
-            )
-            bits += found.bits.tolist()
+        bits, skipped = bits_of_files(walker, files, how, done, **options)
     for reason in skipped:
         warn(f"skipped: {reason}")
     if not bits:
         raise RethawError("none of the images can be read")
-    mean = sum(bits) / len(bits)
-    each = dict(zip(kept, bits, strict=True))
-    write_json(to, {"run": run, "bits_per_dimension": mean, "images": each, "skipped": skipped, **options})
-    say(f"{mean:.4f} bits a dimension over {len(bits)} image{'s' * (len(bits) != 1)}; in {to}")
+    mean = sum(bits.values()) / len(bits)
+    write_json(to, {"run": run, "bits_per_dimension": mean, "images": bits, "skipped": skipped, **options})
+    say(f"{mean:.4f} bits a dimension over {plural(len(bits), 'image')}; in {to}")

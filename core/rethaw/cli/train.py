@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import Device, Overrides, say, training_bar, warn
+from rethaw.cli.common import say, training_bar, warn
+from rethaw.cli.options import Device, Overrides
 
 
 def train(
@@ -33,23 +34,16 @@ def train(
 
     folder = to or run_folder(pipeline, resume)
     config, registry = load_config(pipeline, overrides or ())  # every mistake in the YAML is told before torch loads
-    checkpoint = folder / "checkpoint.pt"
-    if resume and not checkpoint.is_file() and (folder / "resolved.yaml").is_file():
+    if resume and not (folder / "checkpoint.pt").is_file() and (folder / "resolved.yaml").is_file():
         warn(f"{folder} was stopped before its first checkpoint: it starts from the beginning")
-        resume = False
-    if resume and not checkpoint.is_file():
-        raise RethawError(f"{folder} has no checkpoint to resume from", "Leave --resume out to start a training there.")
-    if not resume and checkpoint.exists():
-        raise RethawError(
-            f"{folder} already holds a training", "Add --resume to go on with it, or choose another --out."
-        )
 
-    from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.parts import assemble
+    from rethaw.engine.training.train import train as fit
 
-    made = Pipeline(config, registry, device=device)
     with training_bar(config.train.steps) as watch:
-        outcome = made.train(folder, resume=resume, watch=watch)
-    for path, reason in sorted(getattr(made.data, "skipped", {}).items()):
+        trained = fit(assemble(config, registry, device), folder, resume, watch)
+    outcome = trained.outcome
+    for path, reason in sorted(trained.skipped.items()):
         warn(f"skipped {path}: {reason}")
     if not outcome.finished:
         say(f"stopped at step {outcome.step} of {config.train.steps}; everything is saved in {folder}")

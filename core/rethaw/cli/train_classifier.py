@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import Device, Overrides, bar, say
+from rethaw.cli.common import say, training_bar
+from rethaw.cli.options import Device, Overrides
 
 
 def train_classifier(
@@ -33,17 +34,19 @@ def train_classifier(
 
         rethaw generate runs/noise --cond label=cat --classifier-scale 2
     """
+    from rethaw.config import load_config
     from rethaw.engine.classifier.training import train_classifier as fit
-    from rethaw.engine.pipeline import Pipeline
+    from rethaw.engine.parts import assemble
+    from rethaw.engine.run import CONFIG, find_run
 
-    pipeline = Pipeline.load(run, [f"classifier={{use: {network}}}", *(overrides or ())], device=device)
-    with bar("training the classifier", steps) as done:
-        found = fit(pipeline, steps, done, resume)
-    if found.step < found.steps:
-        say(f"stopped at step {found.step} of {found.steps}; everything is saved in {run}")
+    folder = find_run(run)
+    given = [f"classifier={{use: {network}}}", f"train.steps={steps}", *(overrides or ())]
+    config, registry = load_config(str(folder.path(CONFIG)), given)
+    with training_bar(steps) as watch:
+        found = fit(folder, assemble(config, registry, device), watch, resume)
+    if not found.outcome.finished:
+        say(f"stopped at step {found.outcome.step} of {found.steps}; everything is saved in {run}")
         say(f"go on with: rethaw train-classifier {shlex.quote(run)} --resume")
         raise typer.Exit(130)
-    say(
-        f"trained {found.steps} steps, accuracy {found.accuracy:.1%} on training images at severities drawn from [0, 1]"
-    )
+    say(f"trained {found.steps} steps, accuracy {found.accuracy:.1%} on training images at severities from 0 to 1")
     say(f"then: rethaw generate {shlex.quote(run)} --cond label=NAME --classifier-scale 1")

@@ -4,8 +4,8 @@
     lock.json             versions, plugins with their sources, seed, image shape
     model.safetensors     the weights to use (averaged ones where `train.ema` is on), and the fitted prior
     classifier.safetensors  of degraded images, where `rethaw train-classifier` made one
-    classifier-checkpoint.pt  all that resuming its training needs, while that is not finished
     checkpoint.pt         all that resuming needs; replaced in one step
+    classifier-checkpoint.pt  the same of the classifier's training, while that is not finished
     log.jsonl, loss.png   step, loss, rate, learning rate
     preview.png           clean, degraded and restored training images
 
@@ -17,23 +17,135 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from rethaw import __version__
 from rethaw.api import RethawError
+from rethaw.config.components import every_component
 from rethaw.config.dump import dump_config
-from rethaw.config.model import Component, Config
-from rethaw.files import replacing, write_text
+from rethaw.config.model import Config
+from rethaw.files import only_one, replacing, sweep, write_text
 from rethaw.registry import Registry
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
 CLASSIFIER, CLASSIFIER_CHECKPOINT = "classifier.safetensors", "classifier-checkpoint.pt"
+OWN = (CONFIG, LOCK, MODEL, CHECKPOINT, LOG, CLASSIFIER, CLASSIFIER_CHECKPOINT, "loss.png", "preview.png")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder; every file in it is named, read and written here."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """One of the run's files."""
+        return self.folder / name
+
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+        return self.path(name).is_file()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one training, all that is written included; a second one is refused."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with only_one(self.folder):
+            sweep(self.folder)
+            yield
+
+    def check_free(self, resume: bool) -> bool:
+        """Whether there is a checkpoint to resume from. Raises RethawError where a training would be lost or cannot go on."""
+        if self.has(CHECKPOINT):
+            if not resume:
+                raise RethawError(
+                    f"{self.folder} already holds a training", "Add --resume to go on with it, or choose another --out."
+                )
+            return True
+        if self.has(MODEL):
+            raise RethawError(
+                f"{self.folder} holds trained weights and no checkpoint to resume from, so a training would replace them",
+                "Choose another --out; to go on with those weights, copy the run with its checkpoint.pt.",
+            )
+        if resume and not self.has(CONFIG):
+            raise RethawError(
+                f"{self.folder} has no checkpoint to resume from", "Leave --resume out to start a training there."
+            )
+        return False
+
+    def clear(self) -> None:
+        """Removes the run's files, and no others."""
+        for name in OWN:
+            self.path(name).unlink(missing_ok=True)
+
+    # --- the description -----------------------------------------------------------------------------------------
+
+    def describe(self, config: Config, registry: Registry, image_shape: tuple[int, ...]) -> None:
+        """Writes resolved.yaml and lock.json."""
+        lock = {
+            "rethaw": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "seed": config.seed,
+            "image_shape": list(image_shape),
+            "plugins": plugins_used(config, registry),
+        }
+        write_text(self.path(CONFIG), dump_config(config))
+        write_text(self.path(LOCK), json.dumps(lock, indent=2) + "\n")
+
+    def lock(self) -> dict[str, Any]:
+        """lock.json; {} where there is none or it cannot be read."""
+        try:
+            found = json.loads(self.path(LOCK).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the training images; () where the run does not say."""
+        shape = self.lock().get("image_shape")
+        whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)
+        return tuple(shape) if whole else ()  # type: ignore[arg-type]
+
+    # --- weights -------------------------------------------------------------------------------------------------
+
+    def save_model(self, restorer: nn.Module, fitted: Mapping[str, Tensor]) -> None:
+        """Writes model.safetensors: a restorer's weights and the fitted prior."""
+        weights = {f"restorer.{key}": value for key, value in restorer.state_dict().items()}
+        save_tensors(self.path(MODEL), weights | {f"prior.{key}": value for key, value in fitted.items()})
+
+    def load_model(self, restorer: nn.Module) -> dict[str, Tensor]:
+        """Loads the weights into a restorer; the fitted prior."""
+        tensors = load_tensors(self.path(MODEL))
+        weights = {k.removeprefix("restorer."): v for k, v in tensors.items() if k.startswith("restorer.")}
+        load_weights(restorer, weights, self.path(MODEL), "The two must come from one training.")
+        return {k.removeprefix("prior."): v for k, v in tensors.items() if k.startswith("prior.")}
+
+    def save_classifier(self, network: nn.Module) -> None:
+        """Writes classifier.safetensors."""
+        save_tensors(self.path(CLASSIFIER), network.state_dict())
+
+    def load_classifier(self, network: nn.Module) -> None:
+        """Loads classifier.safetensors into a network."""
+        path = self.path(CLASSIFIER)
+        load_weights(network, load_tensors(path), path, "Train it anew: rethaw train-classifier RUN.")
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, hint: str) -> None:
+    """Loads weights into the network that they belong to."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RethawError(f"{path} does not fit the pipeline in {CONFIG}: {reason}", hint) from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -50,90 +162,37 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         )
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise RethawError(
             f"{path} is damaged: {error}", "Resume the training to write it again, or copy it anew."
         ) from error
 
 
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint in one step."""
-    with replacing(path) as file:
-        torch.save(dict(content), file)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint: tensors and plain data only, nothing in it can run."""
-    if not path.is_file():
-        raise RethawError(f"there is no checkpoint at {path}", "Start the training without --resume.")
-    try:
-        return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise RethawError(
-            f"the checkpoint {path} is damaged ({type(error).__name__})",
-            "Delete it and train again; the weights in model.safetensors are a file of their own.",
-        ) from error
-
-
-def write_description(folder: Path, config: Config, registry: Registry, image_shape: tuple[int, ...]) -> None:
-    """Writes resolved.yaml and lock.json."""
-    write_text(folder / CONFIG, dump_config(config))
-    lock = {
-        "rethaw": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "seed": config.seed,
-        "image_shape": list(image_shape),
-        "plugins": plugins_used(config, registry),
-    }
-    write_text(folder / LOCK, json.dumps(lock, indent=2) + "\n")
-
-
 def plugins_used(config: Config, registry: Registry) -> dict[str, Any]:
     """Namespace → distribution, version and entry point of every plugin that the pipeline names."""
-    namespaces = sorted({item.use.rpartition(".")[0] for item in components(config)})
+    namespaces = sorted({item.use.rpartition(".")[0] for item in every_component(config)})
     claims = {name: registry.plugins.load(name).claim for name in namespaces}
     return {
         name: {"distribution": c.distribution, "version": c.version, "module": c.module} for name, c in claims.items()
     }
 
 
-def components(config: Config) -> Iterator[Component]:
-    """Every component of a pipeline, nested ones too."""
-
-    def walk(item: Component) -> Iterator[Component]:
-        yield item
-        for member in item.of:
-            yield from walk(member)
-
-    singles = (config.data, config.measurement, config.backbone, config.classifier, config.sampler, config.prior)
-    for item in (*singles, *config.degradation, *config.conditioner, *config.metrics):
-        if item:
-            yield from walk(item)
-
-
-def read_lock(folder: Path) -> dict[str, Any]:
-    """lock.json; {} where there is none or it cannot be read."""
-    try:
-        return cast("dict[str, Any]", json.loads((folder / LOCK).read_text("utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def find_run(run: str | Path) -> Path:
+def find_run(run: str | Path) -> Run:
     """A run folder by path, or by hub id (`owner/name`), which is downloaded."""
-    folder = Path(run)
+    folder = Path(run).expanduser()
     if (folder / CONFIG).is_file():
-        return folder
-    if folder.exists() or str(run).count("/") != 1 or str(run).startswith((".", "/", "~")):
-        known = sorted(str(p.parent) for p in Path("runs").glob(f"*/{CONFIG}"))
+        return Run(folder)
+    if folder.exists() or str(run).count("/") != 1 or str(run).startswith((".", "/", "~")) or folder.parent.is_dir():
+        known = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) or sorted(
+            str(p.parent) for p in Path("runs").glob(f"*/{CONFIG}")
+        )
         hint = f"Runs here: {', '.join(known[:8])}." if known else "rethaw train RECIPE makes one."
         raise RethawError(f"{run} is not a run folder: it has no {CONFIG}", hint)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(run), allow_patterns=["*.yaml", "*.json", "*.safetensors"]))
+        return Run(Path(snapshot_download(str(run), allow_patterns=["*.yaml", "*.json", "*.safetensors"])))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise RethawError(
             f"there is no run folder {str(run)!r} here, and the hub has none that can be fetched",

@@ -1,182 +1,150 @@
-"""Training a classifier of a run's degraded images; interrupted, it leaves a checkpoint and can be taken up again."""
+"""Training a classifier of a run's degraded images, by the one trainer."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethaw.api import RethawError
+from rethaw.api import Dataset, RethawError
 from rethaw.config import load_config, load_text
 from rethaw.config.dump import dump_config
-from rethaw.engine.classifier.guiding import build_classifier
-from rethaw.engine.parts import complete
-from rethaw.engine.restorer.conditioners import lacking
-from rethaw.engine.run import (
-    CLASSIFIER,
-    CLASSIFIER_CHECKPOINT,
-    CONFIG,
-    load_checkpoint,
-    save_checkpoint,
-    save_tensors,
-    write_description,
-)
-from rethaw.engine.training.examples import Order, loader, observe
-from rethaw.engine.training.progress import interruptible
+from rethaw.config.model import Component
+from rethaw.engine.classifier.guiding import Classifier
+from rethaw.engine.degradation.observe import observe
+from rethaw.engine.parts import Parts, assemble
+from rethaw.engine.restorer.conditioners import how_to_have
+from rethaw.engine.run import CLASSIFIER_CHECKPOINT, CONFIG, Run
+from rethaw.engine.training.checkpoint import load_checkpoint
+from rethaw.engine.training.examples import Order, collate
+from rethaw.engine.training.progress import Outcome
+from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
 from rethaw.ops import mix_seed, rand, seeded
 
-if TYPE_CHECKING:
-    from rethaw.engine.pipeline import Pipeline
+JUDGED = 512
+"""Training examples, from beyond the last one trained on, that the accuracy is measured on."""
 
 
-class Trained(NamedTuple):
-    """How a training ended: at which of how many steps; loss and accuracy are means of the last tenth, nan before it."""
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """How a training ended: at which of how many steps, and the accuracy on training images if it got to the end."""
 
-    step: int
+    outcome: Outcome
     steps: int
-    loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 def train_classifier(
-    pipeline: Pipeline, steps: int, watch: Callable[[int, int], None] | None = None, resume: bool = False
-) -> Trained:
-    """Trains a classifier of a run's degraded training images and writes it into the run.
+    run: Run, parts: Parts, watch: Watch | None = None, resume: bool = False
+) -> TrainedClassifier:
+    """Trains a classifier of a run's degraded training images, `train.steps` steps, and writes it into the run.
 
-    resume: goes on with an interrupted training, as that was started. watch: called with each step, and how many there
-    are. SIGINT and SIGTERM end the training between two steps, with a checkpoint. Raises RethawError where the run is
-    not fit for it.
+    resume: goes on with an interrupted training, as that was started. watch: called after every step. SIGINT and SIGTERM
+    end the training between two steps, with a checkpoint. Raises RethawError where the run is not fit for it.
     """
-    if pipeline.config.classifier is None or pipeline.folder is None:
-        raise RethawError(
-            "this is not a run with a classifier", "Load a run, with the override classifier.use=core.convnet."
-        )
-    checkpoint = pipeline.folder / CLASSIFIER_CHECKPOINT
+    with run.held():
+        parts = as_started(run, parts, resume)
+        data = parts.data()
+        if parts.config.classifier is None:
+            raise RethawError(
+                "this is not a run with a classifier", "Load a run, with the override classifier.use=core.convnet."
+            )
+        task = ClassifierTask(run, parts, data, parts.resolved(parts.config.classifier, data))
+        seed = mix_seed(parts.config.seed, "classifier")
+        trainer = Trainer(replace(parts.config, seed=seed), data, task, parts.device)
+        if resume:
+            trainer.resume()
+        outcome = trainer.run(watch)
+        if outcome.finished and trainer.is_main:
+            task.finish(trainer.best)
+        accuracy = task.accuracy(trainer.best, trainer.accelerator.device) if outcome.finished else None
+    return TrainedClassifier(outcome, parts.config.train.steps, accuracy)
+
+
+def as_started(run: Run, parts: Parts, resume: bool) -> Parts:
+    """The parts for a new training, or those that the interrupted one was started with."""
+    checkpoint = run.path(CLASSIFIER_CHECKPOINT)
+    if resume and not checkpoint.is_file():
+        raise RethawError(f"there is no checkpoint at {checkpoint}", "Start the training without --resume.")
     if checkpoint.is_file() and not resume:
         raise RethawError(
             f"{checkpoint} holds an interrupted training of a classifier",
             "Add --resume to go on with it, or delete that file to start anew.",
         )
-    saved = load_checkpoint(checkpoint) if resume else None
-    if saved:
-        pipeline.config = load_text(saved["config"])[0]
-    training = Training(pipeline, int(saved["steps"]) if saved else steps)
-    if saved:
-        training.restore(saved)
-    if training.run(checkpoint, watch):
-        training.finish(pipeline.folder)
-        checkpoint.unlink(missing_ok=True)
-    return training.outcome()
+    if not resume:
+        return parts
+    saved = load_checkpoint(checkpoint).get("config")
+    if not isinstance(saved, str):
+        raise RethawError(f"{checkpoint} is not a checkpoint of a classifier", "Delete it and train again.")
+    return assemble(*load_text(saved), parts.device)
 
 
-class Training:
-    """All that changes while a classifier is trained."""
+class ClassifierTask:
+    """A classifier learns to tell the classes of images degraded to any severity."""
 
-    def __init__(self, pipeline: Pipeline, steps: int) -> None:
-        assert pipeline.config.classifier is not None
-        self.pipeline, self.steps, self.step = pipeline, steps, 0
-        self.data = pipeline.build_data()
-        self.item = complete(pipeline.config.classifier, self.data, pipeline.registry)
-        pipeline.config = replace(pipeline.config, classifier=self.item)
-        self.classifier, train = build_classifier(pipeline).train(), pipeline.config.train
-        self.optimizer = torch.optim.AdamW(self.classifier.parameters(), lr=train.lr, weight_decay=train.weight_decay)
-        self.tail = max(1, steps // 10)
-        self.sums = torch.zeros(2, device=pipeline.device)  # of loss and accuracy, over the tail
+    log = None
 
-    def run(self, checkpoint: Path, watch: Callable[[int, int], None] | None) -> bool:
-        """Trains to the last step, or until interrupted; whether it got there."""
-        config, train = self.pipeline.config, self.pipeline.config.train
-        seed = mix_seed(config.seed, "classifier")
-        order = Order(self.data, seed, config.restorer.channels, self.steps * train.batch_size)
-        with interruptible() as stop:
-            for batch in loader(order, self.step * train.batch_size, train.batch_size, train.workers):
-                if stop.is_set():
-                    break
-                self.advance(batch)
-                if watch:
-                    watch(self.step, self.steps)
-                if self.step % train.checkpoint_every == 0 and self.step < self.steps:
-                    self.save(checkpoint)
-        if self.step < self.steps:
-            self.save(checkpoint)
-        return self.step == self.steps
+    def __init__(self, run: Run, parts: Parts, data: Dataset, item: Component) -> None:
+        self.run, self.data, self.item = run, data, item
+        self.parts = replace(parts, config=replace(parts.config, classifier=item))
+        self.network: Classifier = self.parts.classifier(item)
+        self.checkpoint = run.path(CLASSIFIER_CHECKPOINT)
 
-    def advance(self, batch: dict[str, Any]) -> None:
-        """One optimizer step."""
-        pipeline, classifier = self.pipeline, self.classifier
-        target = classifier.indices(labels_of(batch, classifier.field), pipeline.device)
-        with seeded(pipeline.device, mix_seed(pipeline.config.seed, "classifier layers", self.step)):
-            log_p = classifier(*degraded(pipeline, batch))
-            loss = F.nll_loss(log_p, target)
-            self.optimizer.zero_grad()
-            loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        if self.step > self.steps - self.tail:
-            self.sums += torch.stack([loss.detach(), (log_p.argmax(1) == target).float().mean()])
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device, autocast: Autocast) -> Tensor:
+        """-log p(label | x_t), at severities drawn uniformly, as the restorer meets them."""
+        target = self.network.indices(labels_of(batch, self.network.field), device)
+        x_t, t = self.examples(batch, device)
+        with autocast(), seeded(device, mix_seed(self.parts.config.seed, "classifier layers", batch["position"][0])):
+            return F.nll_loss(model(x_t, t).float(), target)
 
-    def save(self, checkpoint: Path) -> None:
-        """Writes all that resuming needs."""
-        self.sound()
-        save_checkpoint(
-            checkpoint,
-            {
-                "config": dump_config(self.pipeline.config),
-                "steps": self.steps,
-                "step": self.step,
-                "sums": self.sums,
-                "network": self.classifier.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-        )
+    def examples(self, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Degraded images of a batch, and their severities (B,)."""
+        x0, config = batch["image"].to(device), self.parts.config
+        rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "classify", p)) for p in batch["position"]]
+        t = rand(x0, rngs, ())
+        x_t = self.parts.degradation.degrade(x0, t, self.parts.degradation.draw(x0, rngs))
+        return observe(x_t, config.observation, rngs), t
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Takes up where the checkpoint ends."""
-        self.step, self.sums = int(saved["step"]), saved["sums"].to(self.pipeline.device)
-        self.classifier.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+    @torch.no_grad()
+    def accuracy(self, best: nn.Module, device: torch.device) -> float:
+        """The share of training images, degraded anew, whose class it tells."""
+        config = self.parts.config
+        first = config.train.steps * config.train.batch_size
+        order = Order(self.data, config.seed, config.restorer.channels, first + JUDGED)
+        right = 0
+        for start in range(first, first + JUDGED, config.train.batch_size):
+            batch = collate([order[i] for i in range(start, min(start + config.train.batch_size, len(order)))])
+            target = self.network.indices(labels_of(batch, self.network.field), device)
+            right += int((best.eval()(*self.examples(batch, device)).argmax(1) == target).sum())
+        return right / JUDGED
 
-    def finish(self, folder: Path) -> None:
+    def identity(self) -> dict[str, Any]:
+        """The pipeline that this training was started with."""
+        return {"config": dump_config(self.parts.config)}
+
+    def check_identity(self, saved: dict[str, Any]) -> None:
+        """It is resumed as it was started."""
+
+    def save(self, best: nn.Module, step: int) -> None:
+        """Nothing is used before the end."""
+
+    def finish(self, best: nn.Module) -> None:
         """Writes the classifier into the run, and into its description."""
-        self.sound()
-        save_tensors(folder / CLASSIFIER, self.classifier.network.state_dict())
-        run = load_config(str(folder / CONFIG))[0]  # without what the command line changed for this training alone
-        described = replace(run, classifier=self.item)
-        write_description(folder, described, self.pipeline.registry, self.pipeline.image_shape)
-
-    def sound(self) -> None:
-        """Stops at broken weights, before they replace anything."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.classifier.parameters()):
-            raise RethawError(
-                f"the classifier's weights are not finite at step {self.step}",
-                f"Lower the learning rate (train.lr={self.pipeline.config.train.lr / 4:g}).",
-            )
-
-    def outcome(self) -> Trained:
-        """Where it stands."""
-        done = self.step == self.steps
-        loss, accuracy = (self.sums / self.tail).tolist() if done else (math.nan, math.nan)
-        return Trained(self.step, self.steps, loss, accuracy)
+        assert isinstance(best, Classifier)
+        self.run.save_classifier(best.network)
+        config, _ = load_config(str(self.run.path(CONFIG)))  # without what was changed for this training alone
+        described = replace(config, classifier=self.item)
+        self.run.describe(described, self.parts.registry, self.run.image_shape())
+        self.checkpoint.unlink(missing_ok=True)
 
 
-def degraded(pipeline: Pipeline, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Training images at severities drawn uniformly, as the restorer meets them."""
-    x0 = batch["image"].to(pipeline.device)
-    rngs = [torch.Generator().manual_seed(mix_seed(pipeline.config.seed, "classify", p)) for p in batch["position"]]
-    t = rand(x0, rngs, ())
-    x_t = pipeline.degradation.degrade(x0, t, pipeline.degradation.draw(x0, rngs))
-    return observe(x_t, pipeline.config.observation, rngs), t
-
-
-def labels_of(batch: dict[str, Any], field: str) -> Sequence[Any]:
+def labels_of(batch: Batch, field: str) -> Sequence[Any]:
     """The labels of a batch. Raises RethawError where the data has none."""
     if field not in batch:
-        raise RethawError(f"the training data has no {field!r}", lacking(field))
+        raise RethawError(f"the training data has no {field!r}", how_to_have(field))
     labels: Sequence[Any] = batch[field]
     return labels

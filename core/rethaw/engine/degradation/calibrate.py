@@ -14,13 +14,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from rethaw.api import Metric, RethawError
+from rethaw.api import RethawError
 from rethaw.config.dump import component_tree, dump_tree
 from rethaw.config.model import Component, Config, DegradationHost
-from rethaw.engine.degradation.hosted import build_degradation, interpolate, probe, severity_map
-from rethaw.engine.parts import parse_component
+from rethaw.engine.degradation.build import probe
+from rethaw.engine.degradation.hosted import Hosted, interpolate, severity_map
+from rethaw.engine.parts import Parts
 from rethaw.ops import expand, generators
-from rethaw.registry import Registry
 
 GRID = 100
 """Severities that are measured, evenly spread and 0 beside them."""
@@ -28,6 +28,7 @@ DECIMALS = 4
 CLOSE = 0.002
 """A departure from even that needs no further knot, as a part of the whole distance."""
 Curve = list[tuple[float, float]]
+Distance = Callable[[Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,22 @@ class Calibration:
         return departure(self.before), departure(self.after)
 
 
-def calibrate(config: Config, registry: Registry, x0: Tensor, metric: str, knots: int, item: str | None) -> Calibration:
+def calibrate(parts: Parts, x0: Tensor, metric: str, knots: int, item: str | None) -> Calibration:
     """Measures on clean images x0 (B, C, H, W), and gives the schedules whose steps are even.
 
     item: the id of the only one to calibrate, as it is alone, within its span; without it, all items together, whose
     order and shares at each station of the way stay as they are. knots: of the schedule, its two ends included.
     Raises RethawError where nothing changes with severity, or where there is no such item.
     """
+    config = parts.config
     chosen = [c for c in config.degradation if item in (None, c.id)]
     if not chosen:
         ids = ", ".join(c.id for c in config.degradation)
         raise RethawError(f"there is no degradation with the id {item!r}", f"The ids are: {ids}.")
-    alone, value = len(chosen) == 1, meter(metric, registry, x0)
+    alone, distance = len(chosen) == 1, distance_from(parts, metric, x0)
 
     def measured(items: Sequence[Component]) -> Curve:
-        return measure(replace(config, degradation=tuple(items), composed=not alone), registry, x0, value)
+        return measure(parts.hosted(items, not alone), x0, config.seed, distance)
 
     pace = evenly(measured([plain(c) if alone else whole(c) for c in chosen]), knots)
     found = [rescheduled(c, pace, alone) for c in chosen]
@@ -82,32 +84,29 @@ def filling(c: Component) -> Component:
     return replace(c, host=replace(c.host, span=(0.0, 1.0)))
 
 
-def meter(metric: str, registry: Registry, x0: Tensor) -> Callable[[Tensor], float]:
+def distance_from(parts: Parts, metric: str, x0: Tensor) -> Distance:
     """The distance of images from x0: by how much a metric differs from that of x0 and itself."""
-    component = parse_component(metric, "metric", registry)
 
     def value(x: Tensor) -> float:
-        built: Metric = registry.build("metric", component.use, component.params)
-        built.update(x, x0)
-        return float(built.compute())
+        meter = parts.metric(metric)
+        meter.update(x, x0)
+        return float(meter.compute())
 
     clean = value(x0)
     if not math.isfinite(clean):
         raise RethawError(
-            f"{component.use} of an image and itself is {clean}, so it cannot be a distance",
-            "Use core.rmse or core.ssim.",
+            f"{metric} of an image and itself is {clean}, so it cannot be a distance", "Use core.rmse or core.ssim."
         )
     return lambda x: abs(value(x) - clean)
 
 
 @torch.no_grad()
-def measure(config: Config, registry: Registry, x0: Tensor, value: Callable[[Tensor], float]) -> Curve:
+def measure(degradation: Hosted, x0: Tensor, seed: int, distance: Distance) -> Curve:
     """(t, d(t)) on a grid of severities."""
-    degradation = build_degradation(config, registry)
     probe(degradation, x0)
-    state = degradation.draw(x0, generators(config.seed, len(x0)))
+    state = degradation.draw(x0, generators(seed, len(x0)))
     grid = torch.linspace(0, 1, GRID + 1).tolist()
-    return [(t, value(degradation.degrade(x0, expand(t, x0), state))) for t in grid]
+    return [(t, distance(degradation.degrade(x0, expand(t, x0), state))) for t in grid]
 
 
 def evenly(curve: Curve, knots: int) -> Curve:

@@ -1,98 +1,66 @@
-"""A degradation along the severities of one walk: what depends on them alone is computed once for all steps."""
+"""α and σ of D = α x0 + σ z at every severity of one walk, computed once for all its steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError, Sampler, State
-from rethaw.engine.degradation.hosted import AnyDegradation, Composition
+from rethaw.api import HasCoefficients
 from rethaw.ops import reciprocal, schedule
 
+Derive = Callable[[Tensor, Tensor], Iterable[Tensor]]
 
-class Prepared:
-    """Tensors for every severity of a walk (N+1, B), found again by the severity.
 
-    It is recognised by its memory: samplers get views of `severities` (`rethaw.ops.severity_rows`), which live as long
-    as this does.
+class Rows:
+    """Tensors for every severity of a walk (N+1, B), looked up by the severity.
+
+    A severity is recognised by where it lies in memory: samplers get the rows of `severities` (`rethaw.ops.severity_rows`),
+    which live as long as this does. Address, strides, shape, dtype and version must all agree, so that no other view of that
+    memory (a slice that is expanded, a row that was changed in place) is taken for a row.
     """
 
     def __init__(self, severities: Tensor, tensors: Iterable[Tensor]) -> None:
         self.severities, self.tensors = severities, tensors
+        self.form = (severities.shape[1:], severities.stride()[1:], severities.dtype, severities._version)
 
     @cached_property
-    def rows(self) -> dict[int, list[Tensor]]:
-        """The tensors by severity, once one is asked for."""
+    def by_address(self) -> dict[int, list[Tensor]]:
+        """The tensors of each row, made when the first is asked for."""
         rows = zip(self.severities, *(each.to(self.severities.dtype) for each in self.tensors), strict=True)
         return {t.data_ptr(): row for t, *row in rows}
 
-    def row(self, t: Tensor) -> list[Tensor] | None:
-        """The tensors at one of the walk's severities (B,); None for any other."""
-        return self.rows.get(t.data_ptr()) if t.shape == self.severities.shape[1:] else None
+    def at(self, t: Tensor) -> list[Tensor] | None:
+        """The tensors at one of the walk's severities (B,); None for any other tensor."""
+        row = self.by_address.get(t.data_ptr())
+        return row if row and (t.shape, t.stride(), t.dtype, t._version) == self.form else None
 
 
 class Walk:
-    """The degradation itself, but where D = α x0 + σ z, with α and σ of every step at hand.
+    """What a degradation D = α x0 + σ z keeps at hand for the severities (N+1, B) of a walk."""
 
-    For a severity that is not of the walk the degradation is asked.
-    """
-
-    def __init__(self, degradation: AnyDegradation, severities: Tensor) -> None:
-        self.degradation, self.severities, self.key = degradation, severities, z_key(degradation)
+    def __init__(self, degradation: HasCoefficients, severities: Tensor) -> None:
+        self.severities = severities
         _, self.α, self.σ = schedule(degradation, severities, severities.new_empty(severities.shape[1], 1, 1, 1))
-        self.row = self.prepare(lambda α, σ: (α, σ, reciprocal(σ))).row
-        if hasattr(degradation, "infer"):
-            self.infer = self._infer
+        self.at = self.derive(lambda α, σ: (α, σ, reciprocal(σ))).at
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.degradation, name)
+    def derive(self, derive: Derive) -> Rows:
+        """What `derive` makes of α and σ, (N+1, B, 1, 1, 1) in float64, for every severity of the walk."""
+        return Rows(self.severities, derive(self.α, self.σ))
 
-    def prepare(self, derive: Callable[[Tensor, Tensor], Iterable[Tensor]]) -> Prepared:
-        """What `derive` makes of α and σ, (N+1, B, 1, 1, 1) in float64, at hand for every severity of the walk."""
-        return Prepared(self.severities, derive(self.α, self.σ))
+    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor] | None:
+        """α and σ (B,) at one of the walk's severities."""
+        row = self.at(t)
+        return row and (row[0].view(-1), row[1].view(-1))
 
-    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """α and σ, (B,) each."""
-        row = self.row(t)
-        return self.degradation.coefficients(t) if row is None else (row[0].view(-1), row[1].view(-1))
+    def degrade(self, x0: Tensor, t: Tensor, z: Tensor) -> Tensor | None:
+        """α x0 + σ z at one of the walk's severities."""
+        row = self.at(t)
+        return row and torch.addcmul(row[0] * x0, row[1], z)
 
-    def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
-        """D(x0, t, ξ)."""
-        row = self.row(t)
-        if row is None:
-            return self.degradation.degrade(x0, t, state)
-        return torch.addcmul(row[0] * x0, row[1], state[self.key])
-
-    def _infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor, state: State) -> State:
-        row = self.row(t)
-        if row is None:
-            return self.degradation.infer(x_t, x0_hat, t, state)  # type: ignore[no-any-return]
-        return {self.key: torch.addcmul(x_t, row[0], x0_hat, value=-1) * row[2]}
-
-
-def z_key(degradation: AnyDegradation | Walk) -> str:
-    """The name of z in the state of a degradation α x0 + σ z."""
-    bare = degradation.degradation if isinstance(degradation, Walk) else degradation
-    return f"{bare.members[0].id}.z" if isinstance(bare, Composition) else "z"
-
-
-def along(degradation: AnyDegradation, severities: Tensor) -> AnyDegradation | Walk:
-    """A degradation prepared for a walk (N+1, B), where there is something to prepare."""
-    return Walk(degradation, severities) if hasattr(degradation, "coefficients") else degradation
-
-
-def grid(sampler: Sampler, degradation: AnyDegradation, start: float | Tensor) -> Tensor:
-    """A sampler's severities from one start, (N+1,), or from one for each image, (N+1, B)."""
-    if not isinstance(start, Tensor):
-        return sampler.severities(degradation, start)
-    rows = [sampler.severities(degradation, each) for each in start.tolist()]
-    if len({len(row) for row in rows}) > 1:
-        raise RethawError(
-            "the sampler takes another number of steps for each of these severities",
-            "Restore images of different severities one by one.",
-        )
-    return torch.stack(rows, 1)
+    def infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor) -> Tensor | None:
+        """z = (x_t - α x̂0) / σ at one of the walk's severities."""
+        row = self.at(t)
+        return row and torch.addcmul(x_t, row[0], x0_hat, value=-1) * row[2]

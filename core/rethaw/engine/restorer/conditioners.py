@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Cond, RethawError, Rng
-from rethaw.config.model import Component, Config, Guidance
-from rethaw.engine.degradation.hosted import Composition, host_component
+from rethaw.config.model import Component, Guidance
+from rethaw.engine.degradation.hosted import Hosted
 from rethaw.ops import expand, rand
-from rethaw.registry import Registry
 
 Values = Mapping[str, Sequence[Any] | Tensor]
 """By field, one value an image."""
@@ -25,14 +24,14 @@ class Member(NamedTuple):
 
     item: Component
     encoder: Any
-    degradation: Composition | None
+    degradation: Hosted | None
 
     @property
     def field(self) -> str:
         """The field that it reads."""
         return str(self.item.params.field)
 
-    def observed(self, values: Sequence[Any] | Tensor, generator: Rng) -> Sequence[Any] | Tensor:
+    def degraded(self, values: Sequence[Any] | Tensor, generator: Rng) -> Sequence[Any] | Tensor:
         """What a user would give for training items: their images degraded, or the field as it is."""
         if self.degradation is None:
             return values
@@ -42,7 +41,7 @@ class Member(NamedTuple):
     def encode(self, values: Sequence[Any] | Tensor, like: Tensor, generator: Rng | None) -> Cond:
         """Values to a condition as large as the images `like`, in their dtype."""
         cond = dict(self.encoder.encode(values, like.device, generator))
-        return fitted(cond, like)
+        return fit(cond, like)
 
     def null(self, like: Cond) -> Cond:
         """The condition that says nothing, in the shape of `like`; one token of it is seen, for attention needs one."""
@@ -54,11 +53,11 @@ class Member(NamedTuple):
 
     def blank(self, like: Tensor) -> Cond:
         """The null condition for each image of `like`."""
-        lead = {"tokens": (1,)}
+        front = {"tokens": (1,)}
         size = {"image": tuple(like.shape[-2:])}
         return self.null(
             {
-                key: like.new_zeros(len(like), *lead.get(key, ()), n, *size.get(key, ()))
+                key: like.new_zeros(len(like), *front.get(key, ()), n, *size.get(key, ()))
                 for key, n in self.encoder.widths.items()
             }
         )
@@ -67,8 +66,10 @@ class Member(NamedTuple):
 class Conditioners:
     """The conditioners of a pipeline; what they give is joined key by key: vectors, tokens and channels side by side."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
-        self.members = [attach(item, registry) for item in config.conditioner]
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        for member in members:
+            hide_clean_image(member)
         keys = dict.fromkeys(key for m in self.members for key in m.encoder.widths)
         self.widths = {key: self.width(key) for key in keys}
 
@@ -103,10 +104,10 @@ class Conditioners:
         return joined(conds)
 
     def pair(self, values: Values, guidance: Guidance, like: Tensor) -> tuple[Cond, Cond]:
-        """The condition and what guidance leads away from: the negative values, and null where there are none.
+        """The condition and what guidance goes away from: the negative values, and null where there are none.
 
         A conditioner that was trained without its null condition (drop: 0) keeps its value in both. Where there is nothing
-        to lead, the two are one object.
+        to guide by, the two are one object.
         """
         cond = self.encode(values, like)
         if guidance.scale == 1 or not (values or guidance.negative):
@@ -121,35 +122,33 @@ class Conditioners:
         for m in self.members:
             if m.field not in batch:
                 raise RethawError(
-                    f"{m.item.use} needs {m.field!r} of each image, which the data does not have", lacking(m.field)
+                    f"{m.item.use} needs {m.field!r} of each image, which the data does not have", how_to_have(m.field)
                 )
-            cond = m.encode(m.observed(batch[m.field], generator), like, generator)
+            cond = m.encode(m.degraded(batch[m.field], generator), like, generator)
             if drop and m.item.host.drop > 0:
                 cond = select(rand(like, generator, ()) >= m.item.host.drop, cond, m.null(cond))
             conds.append(cond)
         return joined(conds)
 
-    def seen_in(self, x0: Tensor, generator: Rng) -> Values:
+    def of_images(self, x0: Tensor, generator: Rng) -> Values:
         """The values that clean images (B, C, H, W) have of themselves: what conditioners with `of` observe of them."""
-        return {m.field: m.observed(x0, generator) for m in self.members if m.degradation and m.field == "image"}
+        return {m.field: m.degraded(x0, generator) for m in self.members if m.degradation and m.field == "image"}
 
     def null(self, like: Tensor) -> Cond:
         """The condition that says nothing, for each image of `like`."""
         return joined([m.blank(like) for m in self.members])
 
 
-def attach(item: Component, registry: Registry) -> Member:
-    """Builds a conditioner, and the degradation that makes its image in training."""
-    encoder = registry.build("conditioner", item.use, item.params)
-    if item.params.field == "image" and "image" in encoder.widths and not item.of:
+def hide_clean_image(member: Member) -> None:
+    """Refuses a conditioner that would show the network the clean image itself."""
+    if member.field == "image" and "image" in member.encoder.widths and not member.degradation:
         raise RethawError(
-            f"{item.use} would show the network the clean image itself",
+            f"{member.item.use} would show the network the clean image itself",
             "Say what is observed of it, of: [{use: kornia.pixelate}], or name a `field` of the data that has it.",
         )
-    return Member(item, encoder, Composition([host_component(d, registry) for d in item.of]) if item.of else None)
 
 
-def lacking(field: str) -> str:
+def how_to_have(field: str) -> str:
     """How data gets a field."""
     return {
         "caption": 'core.folder takes captions: sidecar, metadata, or a template such as captions: "a photo of a {label}".',
@@ -169,7 +168,7 @@ def check_read(what: str, given: Iterable[str], known: Sequence[str], otherwise:
         )
 
 
-def fitted(cond: Cond, like: Tensor) -> Cond:
+def fit(cond: Cond, like: Tensor) -> Cond:
     """A condition in the dtype of `like`, its image resized to the size of `like`, its tokens with a mask."""
     found = {key: value.to(like.dtype) if value.is_floating_point() else value for key, value in cond.items()}
     if "image" in found and found["image"].shape[-2:] != like.shape[-2:]:

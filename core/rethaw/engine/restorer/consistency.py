@@ -8,10 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import Observation, Prediction, Restore, RethawError, State
+from rethaw.api import Observation, Prediction, Restore, RethawError, State, has_adjoint, has_svd
 from rethaw.config.model import Config, Consistency, Precision
-from rethaw.engine.degradation.hosted import AnyDegradation
-from rethaw.engine.degradation.walk import Walk
+from rethaw.engine.degradation.hosted import Hosted
 from rethaw.ops import pseudo_inverse
 
 ERROR = 0.15
@@ -26,26 +25,28 @@ def default_weight(precision: Precision) -> float:
 
 
 def precise(config: Config, device: torch.device) -> bool:
-    """Whether a walk takes double precision: where it inverts a degradation to the last digit, the rounding of many steps
-    would add up in x_t and be amplified. Apple's GPUs do not have it."""
+    """Whether a walk takes double precision, which Apple's GPUs do not have.
+
+    Where it inverts a degradation to the last digit, the rounding of many steps would add up in x_t and be amplified.
+    """
     inverts = config.consistency is not None or config.restorer.input == "inverse"
     return inverts and config.observation.deviation < FLOAT and device.type != "mps"
 
 
-def problem(degradation: AnyDegradation | Walk, state: State | None, observation: Observation | None) -> str | None:
+def problem(degradation: Hosted, state: State | None, observation: Observation | None) -> str | None:
     """Why estimates cannot be made consistent with x_t, or None."""
     if observation is not None:
         return "the sampler keeps to the measurement itself"
     if degradation.gaussian:
         return "of Gaussian noise, any x0 explains any x_t"
-    if not degradation.linear or not (hasattr(degradation, "svd") or hasattr(degradation, "adjoint")):
+    if not degradation.linear or not (has_svd(degradation) or has_adjoint(degradation)):
         return f"{degradation.name} has neither svd nor adjoint of a linear part"
     return "the degradation's random state is not known" if state is None else None
 
 
 def consistent(
     restore: Restore,
-    degradation: AnyDegradation,
+    degradation: Hosted,
     state: State | None,
     observation: Observation | None,
     how: Consistency,
@@ -59,14 +60,14 @@ def consistent(
 
     def restored(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        return found._replace(x0=explaining(found.x0, degradation, x, t, state, weight, how.iterations))
+        return found._replace(x0=make_consistent(found.x0, degradation, x, t, state, weight, how.iterations))
 
     return restored
 
 
-def explaining(
+def make_consistent(
     x0_hat: Tensor,
-    degradation: AnyDegradation | Walk,
+    degradation: Hosted,
     x: Tensor,
     t: Tensor,
     state: State,

@@ -1,4 +1,4 @@
-"""Guidance: the restorer as samplers call it, led towards a condition and away from its opposite.
+"""Guidance: the restorer as samplers call it, drawn towards a condition and away from its opposite.
 
 Classifier-free guidance (2207.12598) extrapolates from the null or a negative condition, in an interval of severities
 (2404.07724); classifier guidance (2105.05233) follows the gradient of a classifier of noisy images.
@@ -17,7 +17,7 @@ from rethaw.config.model import Config, Guidance
 from rethaw.engine.restorer.conditioners import stacked
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
-from rethaw.engine.restorer.tiles import tiled
+from rethaw.engine.restorer.tiles import Size, tiled
 from rethaw.ops import per_image
 
 Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]
@@ -27,42 +27,18 @@ Shift = Callable[[Tensor, Tensor], Tensor]
 """What classifier guidance adds to x̂0, from x_t (B, C, H, W) and t (B,)."""
 
 
-def bind(
-    restorer: Restorer,
-    reading: Parameterization,
-    config: Config,
-    state: State | None,
-    cond: Cond,
-    null: Cond,
-    shift: Shift | None = None,
-) -> Restore:
-    """The `restore(x, t)` that samplers call: condition and guidance inside, any size, in tiles where it is large."""
-    call = caller(restorer, reading, config.restorer.tile, state)
-    guidance = config.guidance or Guidance()
-    led = guidance.scale != 1 and cond is not null
-    guided = classifier_free(call, cond, null, guidance) if led else plain(call, cond)
-
-    def restore(x: Tensor, t: Tensor) -> Prediction:
-        found = guided(x, t)
-        if shift:
-            found = found._replace(x0=found.x0 + shift(x, t))
-        return found._replace(x0=found.x0.clamp(-1, 1)) if config.restorer.clip else found
-
-    return restore
-
-
-def under(config: Config, guidance: Guidance | float | None) -> Config:
-    """A pipeline's settings with other guidance, or another scale. Raises RethawError where it is not trained for that."""
+def pipeline_guidance(config: Config, guidance: Guidance | float | None) -> Guidance:
+    """The pipeline's guidance, or another, or another scale. Raises RethawError where it is not trained for that."""
     if guidance is None:
-        return config
+        return config.guidance or Guidance()
     if not isinstance(guidance, Guidance):
         guidance = replace(config.guidance or Guidance(), scale=float(guidance))
     if problem := guidance.problem(config.conditioner):
         raise RethawError(*problem)
-    return replace(config, guidance=guidance)
+    return guidance
 
 
-def caller(restorer: Restorer, reading: Parameterization, tile: int, state: State | None) -> Call:
+def network_call(restorer: Restorer, reading: Parameterization, size: Size | None, state: State | None) -> Call:
     """Calls the network in the dtype of its weights, and reads what it gives as clean images."""
     weights = next(restorer.parameters(), None)
 
@@ -70,13 +46,32 @@ def caller(restorer: Restorer, reading: Parameterization, tile: int, state: Stat
         x = reading.shown(x, t, state)
         seen, when = reading.inputs(x, t)
         dtype = x.dtype if weights is None else weights.dtype
-        out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, tile)
+        out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, size)
         return [reading.read(part.to(x.dtype), x, t) for part in out.chunk(times)]
 
     return call
 
 
-def plain(call: Call, cond: Cond) -> Restore:
+def guided(
+    call: Call, cond: Cond, null: Cond, guidance: Guidance, shift: Shift | None = None, clip: bool = False
+) -> Restore:
+    """The `restore(x, t)` that samplers call, with the condition inside.
+
+    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. clip: x̂0 to [-1, 1].
+    """
+    plain = guidance.scale == 1 or cond is null
+    restore = conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
+
+    def restored(x: Tensor, t: Tensor) -> Prediction:
+        found = restore(x, t)
+        if shift:
+            found = found._replace(x0=found.x0 + shift(x, t))
+        return found._replace(x0=found.x0.clamp(-1, 1)) if clip else found
+
+    return restored
+
+
+def conditional(call: Call, cond: Cond) -> Restore:
     """R(x_t, t, c)."""
     return lambda x, t: call(x, t, cond, 1)[0]
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from rethaw.api import Prediction, RethawError, State
 from rethaw.config.model import Precision, RestorerConfig
-from rethaw.engine.degradation.hosted import AnyDegradation
-from rethaw.engine.degradation.walk import Walk, z_key
-from rethaw.engine.restorer.consistency import default_weight, explaining, problem
+from rethaw.engine.degradation.hosted import Hosted
+from rethaw.engine.restorer.consistency import default_weight, make_consistent, problem
 from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3
@@ -81,13 +80,13 @@ class Parameterization:
 
     Training compares the output with `target`; sampling turns it into x̂0 by `read`. Both call the network on `inputs`,
     and all three get what `shown` gives in place of x_t. Raises RethawError where the degradation lacks what the type is
-    defined by. Made from a `Walk`, it has its readings of all the walk's severities at hand.
+    defined by. Of a degradation along a walk, it has its readings of all the walk's severities at hand.
 
     precision: how exactly x_t is known, which regularises its inverse.
     """
 
     def __init__(
-        self, settings: RestorerConfig, degradation: AnyDegradation | Walk, precision: Precision = EXACT
+        self, settings: RestorerConfig, degradation: Hosted, precision: Precision = EXACT
     ) -> None:
         self.prediction, self.degradation, self.settings = settings.prediction, degradation, settings
         self.learned = settings.variance == "learned"
@@ -102,8 +101,8 @@ class Parameterization:
                 f"restorer.input: inverse does not go with {degradation.name}: {missing}",
                 "input: degraded goes with every degradation.",
             )
-        on_walk = isinstance(degradation, Walk) and self.prediction in READINGS
-        self.prepared = degradation.prepare(self.derive) if on_walk else None  # type: ignore[union-attr]
+        walk = degradation.walk if self.prediction in READINGS else None
+        self.rows = walk.derive(self.derive) if walk else None
 
     def need(self, key: str, *, gaussian: bool = False) -> None:
         """Refuses a degradation without coefficients for what `key` of the restorer says."""
@@ -129,7 +128,7 @@ class Parameterization:
 
     def at(self, t: Tensor, like: Tensor) -> Sequence[Tensor]:
         """What `derive` gives at severities t (B,)."""
-        row = self.prepared.row(t) if self.prepared else None
+        row = self.rows.at(t) if self.rows else None
         return row or self.derive(*coefficients(self.degradation, t, like))
 
     def shown(self, x_t: Tensor, t: Tensor, state: State | None) -> Tensor:
@@ -141,7 +140,7 @@ class Parameterization:
                 f"the restorer is shown the inverse of {self.degradation.name}, whose random state is not known",
                 "Give the state (--state mask=FILE), or train with restorer.input: degraded.",
             )
-        return explaining(x_t, self.degradation, x_t, t, state, self.weight)
+        return make_consistent(x_t, self.degradation, x_t, t, state, self.weight)
 
     def inputs(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees in place of x_t (B, C, H, W) and t (B,)."""
@@ -165,10 +164,10 @@ class Parameterization:
         if self.prediction not in READINGS:
             return x0 - x_t if self.prediction == "residual" else x0
         *_, of_x0, of_z = self.reading(*coefficients(self.degradation, t, x0))
-        return of_x0 * x0 + of_z * state[z_key(self.degradation)]
+        return of_x0 * x0 + of_z * state[self.degradation.z_key]
 
 
-def coefficients(degradation: AnyDegradation | Walk, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+def coefficients(degradation: Hosted, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """α and σ at t (B,), (B, 1, 1, 1) each, in the dtype of `like`."""
     α, σ = degradation.coefficients(t)
     return per_image(α, like), per_image(σ, like)

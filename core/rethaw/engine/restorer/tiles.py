@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Cond
+from rethaw.engine.restorer.network import Restorer
 
 OVERLAP = 64  # pixels that neighbouring tiles share
 TILES_AT_ONCE = 4
 
-
-class Network(Protocol):
-    """A restorer: needs H and W to be multiples of `multiple`."""
-
-    multiple: int
-
-    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond, /) -> Tensor: ...
+Size = tuple[int, int]
+"""Height and width."""
 
 
-def padded(network: Network, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-    """Calls the network on images padded to a multiple of what it needs, and crops its answer."""
+def tile_size(restorer: Restorer, tile: int, trained: Sequence[int]) -> Size | None:
+    """The tiles that an image larger than them is restored in; None for images of any size at once.
+
+    tile: the side that the pipeline names, 0 for none. trained: the shape (C, H, W) of training images, if it is known; a
+    network whose answer depends on the size is used at that.
+    """
+    multiple = restorer.multiple
+    if restorer.fixed_size and trained:
+        return trained[-2] + -trained[-2] % multiple, trained[-1] + -trained[-1] % multiple
+    side = max(tile - tile % multiple, multiple)
+    return (side, side) if tile else None
+
+
+def tiled(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, size: Size | None) -> Tensor:
+    """The network's output for images (B, C, H, W): padded to a multiple of what it needs, in tiles where they are large.
+
+    Tiles overlap, faded into each other so that no seam shows, and begin at multiples of what the network needs, so that
+    each pixel lies on the same place of its patch or stride as in the whole image.
+    """
     height, width = x.shape[-2:]
-    down, right = -height % network.multiple, -width % network.multiple
-    if down == right == 0:
-        return network(x, t, cond)
-    cond = {k: pad(v, down, right) if v.dim() == 4 else v for k, v in cond.items()}
-    return network(pad(x, down, right), t, cond)[..., :height, :width]
+    down, right = -height % restorer.multiple, -width % restorer.multiple
+    if down or right:
+        x = pad(x, down, right)
+        cond = {k: pad(v, down, right) if v.dim() == 4 else v for k, v in cond.items()}
+    if size is None or (x.shape[-2] <= size[0] and x.shape[-1] <= size[1]):
+        out: Tensor = restorer.backbone(x, t, cond)
+    else:
+        out = in_tiles(restorer, x, t, cond, size)
+    return out[..., :height, :width]
 
 
 def pad(x: Tensor, down: int, right: int) -> Tensor:
@@ -40,26 +57,19 @@ def pad(x: Tensor, down: int, right: int) -> Tensor:
     return F.pad(x, (0, right, 0, down), mode=mode)
 
 
-def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tensor:
-    """Restores large images in tiles that overlap, faded into each other so that no seam shows."""
+def in_tiles(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, most: Size) -> Tensor:
+    """The outputs of overlapping tiles, each weighted by its window."""
     height, width = x.shape[-2:]
-    if tile == 0 or max(height, width) <= tile:
-        return padded(network, x, t, cond)
-    overlap = min(OVERLAP, tile // 2)
-    size = (min(tile, height), min(tile, width))
-    corners = list(itertools.product(starts(height, size[0], overlap), starts(width, size[1], overlap)))
-    window = torch.outer(ramp(size[0], overlap, x), ramp(size[1], overlap, x))
-    total: Tensor | None = None
-    weight = x.new_zeros(height, width)
-    for some in batched(corners, max(1, TILES_AT_ONCE // len(x))):
-        cut = torch.cat([crop(x, corner, size) for corner in some])
-        times = len(some)
-        part = {
-            k: torch.cat([crop(v, c, size) for c in some]) if v.dim() == 4 else v.repeat(times, *(1,) * (v.dim() - 1))
-            for k, v in cond.items()
-        }
-        restored = padded(network, cut, t.repeat(times), part).chunk(times)
-        for (top, left), piece in zip(some, restored, strict=True):
+    size = (min(most[0], height), min(most[1], width))
+    rows, columns = (starts(n, side, restorer.multiple) for n, side in zip((height, width), size, strict=True))
+    window = torch.outer(*(ramp(side, overlap(side), x) for side in size))
+    total, weight = None, x.new_zeros(height, width)
+    corners, count = list(itertools.product(rows, columns)), max(1, TILES_AT_ONCE // len(x))
+    for some in (corners[i : i + count] for i in range(0, len(corners), count)):
+        part = {k: cuts(v, some, size) if v.dim() == 4 else v.repeat(len(some), *(1,) * (v.dim() - 1))
+                for k, v in cond.items()}
+        out = restorer.backbone(cuts(x, some, size), t.repeat(len(some)), part).chunk(len(some))
+        for (top, left), piece in zip(some, out, strict=True):
             here = (..., slice(top, top + size[0]), slice(left, left + size[1]))
             total = x.new_zeros(*piece.shape[:2], height, width) if total is None else total
             total[here] += piece * window
@@ -68,19 +78,21 @@ def tiled(network: Network, x: Tensor, t: Tensor, cond: Cond, tile: int) -> Tens
     return total / weight
 
 
-def batched(corners: list[tuple[int, int]], count: int) -> list[list[tuple[int, int]]]:
-    """Corners in groups that one network call takes."""
-    return [corners[i : i + count] for i in range(0, len(corners), count)]
+def cuts(x: Tensor, corners: Sequence[tuple[int, int]], size: Size) -> Tensor:
+    """Tiles (N B, C, H, W) of images (B, C, …), one corner after the other."""
+    return torch.cat([x[..., top : top + size[0], left : left + size[1]] for top, left in corners])
 
 
-def crop(x: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    return x[..., corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+def overlap(side: int) -> int:
+    """The pixels that neighbouring tiles of such a side share at least."""
+    return min(OVERLAP, side // 2)
 
 
-def starts(length: int, size: int, overlap: int) -> list[int]:
-    """Where tiles of `size` begin so that they cover `length` evenly, sharing at least `overlap`."""
-    count = 1 + -(-(length - size) // (size - overlap))
-    return [round(i * (length - size) / max(count - 1, 1)) for i in range(count)]
+def starts(length: int, side: int, multiple: int) -> list[int]:
+    """Where tiles begin so that they cover `length` evenly: at multiples, with the last one ending at the border."""
+    step = max((side - overlap(side)) // multiple * multiple, multiple)
+    count, last = 1 + -(-(length - side) // step), length - side
+    return [round(i * last / max(count - 1, 1) / multiple) * multiple for i in range(count)]
 
 
 def ramp(size: int, overlap: int, like: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Restore, RethawError, Rng
-from rethaw.engine.degradation.hosted import AnyDegradation
+from rethaw.engine.degradation.hosted import Hosted
 from rethaw.ops import FlowSolver, needs_coefficients, per_image, rand, severity_at
 
 SIGMA_MIN, SIGMA_MAX = 1e-3, 80.0
@@ -36,7 +36,7 @@ class Likelihood(NamedTuple):
 
 def likelihood(
     restore: Restore,
-    degradation: AnyDegradation,
+    degradation: Hosted,
     x: Tensor,
     generator: Rng,
     *,
@@ -87,7 +87,7 @@ def likelihood(
     return Likelihood(log_p, bits, x_1)
 
 
-def upward(degradation: AnyDegradation, x: Tensor, steps: int) -> Tensor:
+def upward(degradation: Hosted, x: Tensor, steps: int) -> Tensor:
     """Severities (steps + 1, B) in float64 from the noise level SIGMA_MIN, even in its log, up to 1."""
     α_1, σ_1 = degradation.coefficients(torch.ones(1, dtype=torch.float64))
     highest = min(float(σ_1 / α_1.clamp_min(1e-9)), SIGMA_MAX)

@@ -5,24 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError, Rng, State
-from rethaw.engine.degradation.hosted import AnyDegradation, before_last
-from rethaw.ops import expand, generators
-
-
-def noised(degradation: AnyDegradation, x0: Tensor, strength: float, generator: Rng) -> tuple[Tensor, State]:
-    """SDEdit (Meng et al. 2021, 2108.01073, section 3): the reference (B, C, H, W), degraded to severity `strength`."""
-    state = degradation.draw(x0, generator)
-    return degradation.degrade(x0, expand(strength, x0), state), state
-
-
-def known(degradation: AnyDegradation, state: State) -> State | None:
-    """A state that was drawn just now, as samplers should get it: None where they are to infer it."""
-    return None if state and hasattr(degradation, "infer") and not before_last(degradation, state) else state
+from rethaw.api import RethawError, State, infers_state
+from rethaw.engine.degradation.composition import known
+from rethaw.engine.degradation.hosted import Hosted
+from rethaw.engine.degradation.observe import degraded
+from rethaw.ops import generators
 
 
 def between(
-    degradation: AnyDegradation, first: Tensor, second: Tensor, count: int, strength: float, seed: int, own: bool
+    degradation: Hosted, first: Tensor, second: Tensor, count: int, strength: float, seed: int, own: bool
 ) -> tuple[Tensor, State | None]:
     """`count` starts between two images (C, H, W), ends included, at one severity, and their state.
 
@@ -32,14 +23,14 @@ def between(
     """
     if first.shape != second.shape:
         raise RethawError(f"images of {size(first)} and {size(second)} pixels cannot be mixed", "Make them equal.")
-    if own and not hasattr(degradation, "infer"):
+    if own and not infers_state(degradation):
         raise RethawError(
             f"{degradation.name} cannot infer the state of a mixed image",
             "Leave --own (own=True) out: the two then share one state.",
         )
     share = torch.linspace(0, 1, count, device=first.device, dtype=first.dtype).view(-1, 1, 1, 1)
-    a, state = noised(degradation, first[None], strength, generators(seed, 1))
-    b, _ = noised(degradation, second[None], strength, generators(seed, 1, int(own)))
+    a, state = degraded(degradation, first[None], strength, generators(seed, 1))
+    b, _ = degraded(degradation, second[None], strength, generators(seed, 1, int(own)))
     if own:
         return slerp(a, b, share), None
     shared = {key: value.expand(count, *value.shape[1:]) for key, value in state.items()}

@@ -14,9 +14,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from rethaw.api import Dataset, Item, RethawError
-from rethaw.config.model import Precision
-from rethaw.images import quantise
-from rethaw.ops import mix_seed, randn
+from rethaw.ops import mix_seed
 
 
 class Order(torch.utils.data.Dataset[dict[str, Any]]):
@@ -94,10 +92,3 @@ def first_images(data: Dataset, seed: int, channels: int, count: int) -> Iterato
     order = Order(data, seed, channels, count)
     for start in range(0, count, 16):
         yield torch.stack([order[i]["image"] for i in range(start, min(start + 16, count))])
-
-
-def observe(x: Tensor, how: Precision, generator: Any) -> Tensor:
-    """A degraded image as it would be observed: with noise, and at so many bits (rounded, not clipped)."""
-    if how.noise:
-        x = x + how.noise * randn(x, generator)
-    return quantise(x, how.bits) if how.bits else x

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import torch
 
+from rethaw import pictures
 from rethaw.api import Dataset
+from rethaw.engine.degradation.observe import observe
+from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
-from rethaw.engine.run import LOG
-from rethaw.engine.training.examples import Order, collate, observe
+from rethaw.engine.run import LOG, Run
+from rethaw.engine.training.examples import Order, collate
 from rethaw.engine.training.progress import read_log
 from rethaw.ops import generators
-from rethaw.pictures import layout as pictures
-from rethaw.pictures import plot
-
-if TYPE_CHECKING:
-    from rethaw.engine.pipeline import Pipeline
 
 COUNT = 4
 
 
 @torch.no_grad()
-def draw_progress(pipeline: Pipeline, data: Dataset, restorer: Restorer, step: int, folder: Path) -> None:
+def draw_progress(parts: Parts, data: Dataset, restorer: Restorer, step: int, run: Run) -> None:
     """Writes loss.png, and preview.png: four training images at severities 1/4 … 1."""
-    config = pipeline.config
-    rows = [(row["step"], row["loss"]) for row in read_log(folder / LOG)]
+    config = parts.config
+    rows = [(row["step"], row["loss"]) for row in read_log(run.path(LOG))]
     if len(rows) > 1:
-        pictures.save(plot.curve(rows, "training loss", "step", config.train.loss), folder / "loss.png")
+        pictures.save(pictures.curve(rows, "training loss", "step", config.train.loss), run.path("loss.png"))
+    device = next(restorer.parameters()).device
     order = Order(data, config.seed, config.restorer.channels, COUNT)
     items = [order[i] for i in range(COUNT)]
-    x0 = torch.stack([item["image"] for item in items]).to(pipeline.device)
+    x0 = torch.stack([item["image"] for item in items]).to(device)
     rngs = generators(config.seed, COUNT)
-    t = torch.linspace(1 / COUNT, 1, COUNT, device=x0.device, dtype=x0.dtype)
-    state = pipeline.degradation.draw(x0, rngs)
-    x_t = pipeline.degradation.degrade(x0, t, state)
-    cond = pipeline.conditioners.of_items({**collate(items), "image": x0}, x0, rngs)
-    training = restorer.training
-    reading = pipeline.parameterization
+    t = torch.linspace(1 / COUNT, 1, COUNT, device=device, dtype=x0.dtype)
+    state = parts.degradation.draw(x0, rngs)
+    x_t = parts.degradation.degrade(x0, t, state)
+    cond = parts.conditioners.of_items({**collate(items), "image": x0}, x0, rngs)
+    training, reading = restorer.training, parts.parameterization
     seen = reading.shown(observe(x_t, config.observation, rngs), t, state)
     restored = reading.read(restorer.eval()(*reading.inputs(seen, t), cond), seen, t).x0
     restorer.train(training)
     labels = ["clean", "degraded", f"restored, step {step}"]
     sheet = pictures.grid([list(x0), list(x_t), list(restored)], labels, [f"t = {v:.2f}" for v in t.tolist()])
-    pictures.save(sheet, folder / "preview.png")
+    pictures.save(sheet, run.path("preview.png"))

@@ -79,9 +79,11 @@ class LogFile:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log that are whole."""
+    """The lines of a log that are whole: those with a step and a loss."""
     rows = []
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and type(row.get("step")) is int and type(row.get("loss")) in (int, float):
+                rows.append(row)
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError
-from rethaw.config.model import Guidance
-from rethaw.engine.pipeline import Pipeline
-from rethaw.engine.restorer.conditioners import Values
-from rethaw.engine.sampling.walking import last
+from rethaw.engine.sampling.walking import How, Walker, last
+from rethaw.images import UnreadableImage, read_image
 from rethaw.ops import generators
 
 PIXELS = 16 * 256 * 256  # that are restored at once
@@ -62,65 +60,44 @@ def decimals(metric: str) -> int:
     return 2 if metric == "psnr" else 4
 
 
-def batches(paths: Iterable[Path], pipeline: Pipeline, skipped: list[str]) -> Iterator[Tensor]:
-    """Images in batches of one size, in order; files that cannot be read are listed and left out."""
+def batches(paths: Iterable[Path], channels: int, skipped: list[str]) -> Iterator[tuple[list[Path], Tensor]]:
+    """Images in batches of one size, in order, with their files; those that cannot be read are listed and left out."""
+    files: list[Path] = []
     held: list[Tensor] = []
     for path in paths:
         try:
-            image = pipeline.tensor(path)
-        except RethawError as error:
+            image = read_image(path, channels).pixels
+        except UnreadableImage as error:
             skipped.append(error.message)
             continue
         if held and (held[0].shape != image.shape or (len(held) + 1) * image[0].numel() > PIXELS):
-            yield torch.stack(held)
-            held = []
+            yield files, torch.stack(held)
+            files, held = [], []
+        files.append(path)
         held.append(image)
     if held:
-        yield torch.stack(held)
+        yield files, torch.stack(held)
 
 
 def evaluate(
-    pipeline: Pipeline,
+    walker: Walker,
     paths: Sequence[Path],
-    samplers: Sequence[str],
+    contestants: Mapping[str, How],
     severity: float = 1.0,
-    steps: int | None = None,
     seed: int = 0,
     watch: Callable[[int], None] | None = None,
-    cond: Mapping[str, str] | None = None,
-    guidance: Guidance | float | None = None,
 ) -> Report:
-    """Measures the degraded images and each sampler's results with the pipeline's metrics.
+    """Measures the degraded images and each contestant's results with the pipeline's metrics.
 
-    Samplers get the state that was drawn, or infer it where the degradation can; conditioners what `cond` says for all
-    images, by field, or what they observe of the clean images, else their null. watch: called with images done.
+    Samplers get the state that was drawn, or infer it where the degradation can; conditioners the values of the contestant's
+    first image for all of them, or what they observe of the clean images, else their null. watch: called with images done.
     """
-    names = ["degraded", *samplers]
-    meters = {
-        name: {item.id: pipeline.registry.build("metric", item.use, item.params) for item in pipeline.config.metrics}
-        for name in names
-    }
-    report = Report({}, 0, severity, dict.fromkeys(samplers, 0.0))
-    for clean in batches(paths, pipeline, report.skipped):
-        clean = clean.to(pipeline.device)
-        x_t, state = pipeline.degrade(clean, severity, seed, report.images)
-        told: Values = {key: [value] * len(clean) for key, value in (cond or {}).items()}
-        results, told = {"degraded": x_t}, {**pipeline.observed(clean, seed, report.images), **told}
-        for name in samplers:
-            began = time.perf_counter()
-            rng = generators(seed + 1, len(clean), report.images)
-            walk = pipeline.restoration(
-                x_t,
-                severity,
-                state=pipeline.known(state),
-                sampler=name,
-                steps=steps,
-                cond=told,
-                guidance=guidance,
-                generator=rng,
-            )
-            results[name] = last(walk).x
-            report.seconds[name] += time.perf_counter() - began
+    names = ["degraded", *contestants]
+    meters = {name: walker.parts.metrics() for name in names}
+    report = Report({}, 0, severity, dict.fromkeys(contestants, 0.0))
+    for _, batch in batches(paths, walker.parts.config.restorer.channels, report.skipped):
+        clean = batch.to(walker.parts.device)
+        results = restorations(walker, clean, contestants, report, seed)
         for name, image in results.items():
             for meter in meters[name].values():
                 meter.update(image, clean)
@@ -134,3 +111,22 @@ def evaluate(
     report.rows = {name: {key: float(meter.compute()) for key, meter in meters[name].items()} for name in names}
     report.seconds = {name: seconds / report.images for name, seconds in report.seconds.items()}
     return report
+
+
+def restorations(
+    walker: Walker, clean: Tensor, contestants: Mapping[str, How], report: Report, seed: int
+) -> dict[str, Tensor]:
+    """A batch degraded, and restored by each contestant; the seconds are added to the report."""
+    x_t, state = walker.parts.degrade(clean, report.severity, seed, report.images)
+    own = walker.parts.conditions_of(clean, seed, report.images)
+    results = {"degraded": x_t}
+    for name, how in contestants.items():
+        began = time.perf_counter()
+        values = {key: [value[0]] * len(clean) for key, value in how.cond.items()}
+        rng = generators(seed + 1, len(clean), report.images)
+        walk = walker.restoration(
+            x_t, report.severity, replace(how, cond={**own, **values}), state=walker.parts.known(state), generator=rng
+        )
+        results[name] = last(walk).x
+        report.seconds[name] += time.perf_counter() - began
+    return results

@@ -1,0 +1,5 @@
+"""`python -m rethaw`."""
+
+from rethaw.cli.main import main
+
+main()

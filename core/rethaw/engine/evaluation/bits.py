@@ -1,0 +1,35 @@
+"""Bits a dimension of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rethaw.engine.evaluation.evaluate import batches
+from rethaw.engine.sampling.editing import log_likelihood
+from rethaw.engine.sampling.walking import How, Walker
+from rethaw.ops import generators
+
+
+def bits_of_files(
+    walker: Walker, files: Sequence[Path], how: How, watch: Callable[[int], None], steps: int, **options: Any
+) -> tuple[dict[str, float], list[str]]:
+    """Bits a dimension of each file that can be read, and why the others cannot; see `likelihood` for the options.
+
+    how: its conditions have one value, for all images. watch: called with the steps done of all images.
+    """
+    bits: dict[str, float] = {}
+    skipped: list[str] = []
+    for paths, x in batches(files, walker.parts.config.restorer.channels, skipped):
+        first, count = len(bits), len(x)
+        own = replace(how, cond={key: [values[0]] * count for key, values in how.cond.items()})
+
+        def steps_done(k: int, first: int = first, count: int = count) -> None:
+            watch(first * steps + k * count)
+
+        rng = generators(walker.seed(how), count, first)
+        found = log_likelihood(walker, x, own, rng, steps=steps, watch=steps_done, **options)
+        bits |= dict(zip(map(str, paths), found.bits.tolist(), strict=True))
+    return bits, skipped

@@ -1,0 +1,58 @@
+"""What is tried before a long training: the data, the degradation, the network; and the prior, fitted beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Dataset, has_prior
+from rethaw.engine.degradation.build import probe
+from rethaw.engine.degradation.hosted import form_of
+from rethaw.engine.degradation.observe import degraded
+from rethaw.engine.parts import Parts
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.tiles import tiled
+from rethaw.engine.training.examples import Order, collate, first_images
+from rethaw.ops import generators, mix_seed
+from rethaw.registry import ComponentError
+
+
+def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
+    """Tries the data and the degradation; the shape of one image."""
+    like = next(first_images(data, parts.config.seed, parts.config.restorer.channels, 2))
+    probe(parts.degradation, like)
+    return tuple(like.shape[1:])
+
+
+@torch.no_grad()
+def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple[int, ...]) -> None:
+    """Conditions and calls a new network once, and refuses one that does not give images of the size that it got."""
+    x = torch.zeros(2, *image_shape)
+    order = Order(data, parts.config.seed, parts.config.restorer.channels, 2)
+    cond = parts.conditioners.of_items(collate([order[0], order[1]]), x, generators(parts.config.seed, 2))
+    name = parts.config.backbone.use
+    try:
+        out = tiled(restorer, x, torch.tensor([0.5, 1.0]), cond, None)
+    except Exception as error:
+        raise ComponentError(
+            f"{name} raised {type(error).__name__} on images of shape {tuple(x.shape)}: {error}"
+        ) from error
+    wanted = (2, parts.parameterization.out_channels, *x.shape[2:])
+    if not isinstance(out, Tensor) or out.shape != wanted:
+        raise ComponentError(f"{name} does not keep its contract: it gave {form_of(out)} for {form_of(x)}, not {wanted}")
+
+
+def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor]:
+    """Fits the pipeline's generation prior to fully degraded training images; {} where it needs none."""
+    config, prior = parts.config, parts.prior()
+    if prior is None or has_prior(parts.degradation):
+        return {}
+
+    def fully_degraded() -> Iterator[Tensor]:
+        for i, x0 in enumerate(first_images(data, config.seed, config.restorer.channels, min(count, 16 * len(data)))):
+            rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "prior", i, j)) for j in range(len(x0))]
+            yield degraded(parts.degradation, x0, 1.0, rngs)[0]
+
+    return dict(prior.fit(fully_degraded()))

@@ -1,0 +1,147 @@
+"""Training a restorer into a run folder: draw t and ξ, degrade, restore, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rethaw.api import Dataset, RethawError
+from rethaw.config.dump import dump_config
+from rethaw.config.model import Config
+from rethaw.engine.degradation.observe import observe
+from rethaw.engine.parts import Parts
+from rethaw.engine.restorer.blind import estimation_loss
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.run import CHECKPOINT, LOG, Run
+from rethaw.engine.training.objective import Objective
+from rethaw.engine.training.preflight import fit_prior, preflight, rehearse
+from rethaw.engine.training.preview import draw_progress
+from rethaw.engine.training.progress import Outcome
+from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
+from rethaw.ops import mix_seed, seeded
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives: how it ended, and all that a `Walker` is made of."""
+
+    outcome: Outcome
+    parts: Parts
+    restorer: Restorer
+    fitted: Mapping[str, Tensor]
+    image_shape: tuple[int, ...]
+    skipped: Mapping[str, str]
+
+
+def train(parts: Parts, folder: Path, resume: bool = False, watch: Watch | None = None) -> Trained:
+    """Trains into a run folder, or takes up an interrupted training there.
+
+    watch: called after every step. SIGINT and SIGTERM end the training between two steps, with a checkpoint.
+    Raises RethawError where the data, the degradation or the folder is not fit for it.
+    """
+    run = Run(folder)
+    with run.held():
+        resume = run.check_free(resume)
+        data = parts.data()
+        parts = parts.completed(data)
+        image_shape = preflight(parts, data)
+        restorer = parts.restorer()
+        rehearse(parts, data, restorer, image_shape)
+        task = RestorerTask(run, parts, data, restorer, fit_prior(parts, data), image_shape)
+        trainer = Trainer(parts.config, data, task, parts.device)
+        if resume:
+            trainer.resume()
+        if trainer.is_main:
+            run.describe(parts.config, parts.registry, image_shape)
+        outcome = trainer.run(watch)
+    best = trainer.accelerator.unwrap_model(trainer.best, keep_fp32_wrapper=False).eval()
+    parts = replace(parts, device=trainer.accelerator.device)  # each process of several has its own
+    return Trained(outcome, parts, best, task.fitted, image_shape, dict(getattr(data, "skipped", {})))
+
+
+class RestorerTask:
+    """A restorer learns to undo its pipeline's degradation."""
+
+    def __init__(
+        self,
+        run: Run,
+        parts: Parts,
+        data: Dataset,
+        restorer: Restorer,
+        fitted: Mapping[str, Tensor],
+        image_shape: tuple[int, ...],
+    ) -> None:
+        self.run, self.parts, self.data, self.network = run, parts, data, restorer
+        self.fitted, self.image_shape = fitted, image_shape
+        self.checkpoint, self.log = run.path(CHECKPOINT), run.path(LOG)
+        self.objective = Objective(parts.config.train, parts.parameterization)
+
+    def loss(self, model: nn.Module, batch: Batch, device: torch.device, autocast: Autocast) -> Tensor:
+        """The loss at D(x0, t, ξ), for severities t in [t_min, 1]."""
+        parts, config, positions = self.parts, self.parts.config, batch["position"]
+        x0: Tensor = batch["image"].to(device)
+        rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "degrade", p)) for p in positions]
+        t = self.objective.severities(x0, positions, rngs)
+        state = parts.degradation.draw(x0, rngs)
+        x_t = observe(parts.degradation.degrade(x0, t, state), config.observation, rngs)
+        cond = parts.conditioners.of_items(batch, x0, rngs, drop=True)
+        shown = parts.parameterization.shown(x_t, t, state)
+        with autocast(), seeded(x0.device, mix_seed(config.seed, "network", positions[0])):
+            out = model(*parts.parameterization.inputs(shown, t), cond)
+        loss = self.objective(out.float(), x0, shown, t, state)
+        blind = self.network.blind
+        return loss + estimation_loss(blind, x_t, t) if blind else loss
+
+    def identity(self) -> dict[str, Any]:
+        """The pipeline, but for what may change, and what the data is known by."""
+        return {"config": dump_config(resumable(self.parts.config)), "data": getattr(self.data, "fingerprint", None)}
+
+    def check_identity(self, saved: dict[str, Any]) -> None:
+        """The pipelines must be the same; the data's folder may have moved."""
+        mine = self.identity()
+        if saved["config"] == mine["config"]:
+            return
+        if saved.get("data") and saved["data"] == mine["data"] and without_path(saved["config"], mine["config"]):
+            return
+        raise RethawError(
+            f"{self.checkpoint} belongs to another pipeline: {difference(saved['config'], mine['config'])}",
+            "Resume with what it was trained with, or train into another folder.",
+        )
+
+    def save(self, best: nn.Module, step: int) -> None:
+        """Writes the weights to use, the loss curve and a preview; and the description, should somebody have deleted it."""
+        assert isinstance(best, Restorer)
+        if not self.run.has("resolved.yaml"):
+            self.run.describe(self.parts.config, self.parts.registry, self.image_shape)
+        self.run.save_model(best, self.fitted)
+        draw_progress(self.parts, self.data, best, step, self.run)
+
+
+def resumable(config: Config) -> Config:
+    """What must not change between a training and its resumption.
+
+    All but its length, when it saves, what loads images, and what only sampling reads.
+    """
+    train = replace(config.train, steps=1, checkpoint_every=1, workers=0)
+    return replace(config, train=train, guidance=None, classifier=None)
+
+
+def without_path(saved: str, mine: str) -> bool:
+    """Whether two pipelines differ in the lines that name a path alone."""
+    pairs = list(zip(saved.splitlines(), mine.splitlines(), strict=False))
+    same_length = len(saved.splitlines()) == len(mine.splitlines())
+    return same_length and all(a == b or (a.strip().startswith("path:") and b.strip().startswith("path:"))
+                               for a, b in pairs)
+
+
+def difference(saved: str, mine: str) -> str:
+    """The first lines that differ."""
+    for old, new in zip(saved.splitlines(), mine.splitlines(), strict=False):
+        if old != new:
+            return f"it has `{old.strip()}`, this one has `{new.strip()}`"
+    return "one has more keys than the other"
