@@ -1,0 +1,41 @@
+"""What reading gives and writing takes: a picture with all that its file says beside the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from rethaw.api import RethawError
+
+
+class UnreadableImage(RethawError):
+    """An image file that cannot be read: missing, damaged, too large, of an unknown format or range of values."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it was read.
+
+    pixels: (C, H, W), float32 in [-1, 1], C = 1 or 3. alpha: (1, H, W) in [0, 1], None if the file has none.
+    grey: the file is grey though three channels were asked for; `write_image` then writes grey again.
+    depth: the bits that each value of `pixels` was read with, 8 or 16. notes: sentences for the user.
+    exif, icc_profile: None if absent; the orientation has been applied and is no longer in `exif`.
+    """
+
+    pixels: Tensor
+    path: Path
+    alpha: Tensor | None = None
+    grey: bool = False
+    depth: int = 8
+    notes: tuple[str, ...] = ()
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+
+
+def quantise(x: Tensor, bits: int) -> Tensor:
+    """Rounds values on the [-1, 1] scale to those that a file of so many bits can hold, without clamping."""
+    half = (2**bits - 1) / 2
+    rounded: Tensor = ((x + 1) * half).round() / half - 1
+    return rounded
