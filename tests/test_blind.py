@@ -35,7 +35,9 @@ def test_its_loss_trains_the_head_and_counts_nothing() -> None:
 
 def test_the_restorer_starts_as_it_would_without_it(tmp_path: Path) -> None:
     path = recipe(tmp_path, tmp_path)
-    plain, blind = (rethaw.Pipeline.from_yaml(path, words).new_restorer() for words in ([], ["severity.estimate=true"]))
+    plain, blind = (
+        rethaw.Pipeline.from_yaml(path, words).parts.restorer() for words in ([], ["severity.estimate=true"])
+    )
     assert blind.blind is not None and plain.blind is None
     assert all(torch.equal(value, blind.state_dict()[key]) for key, value in plain.state_dict().items())
 
@@ -52,10 +54,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_learns_how_degraded_an_image_is(work: Path) -> None:
     pipeline = rethaw.Pipeline.load(work / "run")
-    data = pipeline.build_data()
+    data = pipeline.parts.data()
     clean = torch.stack([data.item(i, torch.Generator().manual_seed(i))["image"] for i in range(12)])
     t = torch.linspace(0.15, 0.95, 12)
-    x_t = pipeline.degradation.degrade(clean, t, {})
+    x_t = pipeline.parts.degradation.degrade(clean, t, {})
     found = pipeline.estimate(x_t)
     assert (found - t).abs().mean() < 0.15 < (t - t.mean()).abs().mean()  # against knowing only the mean
     both = torch.stack([t, found])

@@ -11,6 +11,7 @@ import torch
 from rethaw.api import RethawError
 from rethaw.config import load_config, load_text
 from rethaw.engine.degradation.calibrate import Calibration, calibrate, evenly
+from rethaw.engine.parts import assemble
 from tests.conftest import refused, run
 from tests.helpers import photos, recipe, rethaw
 from tests.worlds import images
@@ -23,7 +24,7 @@ def smooth(count: int = 8) -> Any:
 
 def calibrated(degradation: str, metric: str = "core.rmse", item: str | None = None, knots: int = 11) -> Calibration:
     config, registry = load_text(f"degradation: {degradation}")
-    return calibrate(config, registry, smooth(), metric, knots, item)
+    return calibrate(assemble(config, registry, "cpu"), smooth(), metric, knots, item)
 
 
 def test_a_fade_is_even_already() -> None:
@@ -44,10 +45,8 @@ def test_noise_has_the_closed_form(process: str) -> None:
     """E|D(x, u) - x|² = (1-α)² E x² + σ²; clipping would hide it, so images are faint and noise is too."""
     config, registry = load_text(f"degradation: {{use: core.gaussian_noise, process: {process}}}")
     x0 = smooth() * 0.1
-    found = calibrate(config, registry, x0, "core.rmse", 11, None)
-    from rethaw.engine.degradation.hosted import build_degradation
-
-    noise = build_degradation(config, registry)
+    parts = assemble(config, registry, "cpu")
+    found, noise = calibrate(parts, x0, "core.rmse", 11, None), parts.degradation
 
     def distance(u: Any) -> Any:
         """Of images that are clipped at ±1: E over z ~ N(0, 1) of (clip(α x + σ z) - x)², by quadrature."""

@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(work: Path) -> None:
     import subprocess
     import sys
 
-    from rethaw.engine.run import load_checkpoint
+    from rethaw.engine.training.checkpoint import load_checkpoint
     from tests.helpers import env
 
     rethaw("train", "small.yaml", "--out", "full", cwd=work)
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(work: Path) -> None:
     assert (work / "full" / "checkpoint.pt").read_bytes() == before
     assert load_checkpoint(work / "full" / "checkpoint.pt")["step"] == 4
     assert not list((work / "full").glob(".*"))
-    assert torch.is_tensor(next(iter(load_checkpoint(work / "full" / "checkpoint.pt")["restorer"].values())))
+    assert torch.is_tensor(next(iter(load_checkpoint(work / "full" / "checkpoint.pt")["network"].values())))
 
 
 def test_a_sheet_of_every_degradation(work: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_consistent_restorations_explain_what_they_restore(run: Any, degradation
         pipeline = rethaw.Pipeline.load(run(degradation), overrides)
         x, state = pipeline.degrade(x0, 1.0)
         restored = pipeline.restore(x, state=state, sampler="core.direct")
-        again = pipeline.degradation.degrade(restored, expand(1.0, x), state)
+        again = pipeline.parts.degradation.degrade(restored, expand(1.0, x), state)
         apart[bool(overrides)] = float((again - x).abs().mean())
     assert apart[True] < apart[False] / 10
 
@@ -152,9 +152,9 @@ def test_the_inverse_of_what_loses_nothing_is_the_clean_image() -> None:
         *load_text(f"degradation: {BLUR}\nrestorer: {{prediction: x0, input: inverse}}"), device="cpu"
     )
     t = torch.tensor([0.0, 0.6], dtype=torch.float64)
-    x_t = pipeline.degradation.degrade(x0, t, {})
+    x_t = pipeline.parts.degradation.degrade(x0, t, {})
     assert (x_t - x0)[1].abs().max() > 0.05
-    assert (pipeline.parameterization.shown(x_t, t, {}) - x0).abs().max() <= 1e-5
+    assert (pipeline.parts.parameterization.shown(x_t, t, {}) - x0).abs().max() <= 1e-5
 
 
 def test_a_run_shown_the_inverse_restores_by_every_kind_of_walk(tmp_path: Path) -> None:
@@ -186,13 +186,13 @@ def test_the_state_goes_into_double_precision_with_the_walk(run: Any, monkeypatc
     """A third party's degradation may multiply by it, which takes two tensors of one dtype."""
     pipeline = rethaw.Pipeline.load(run(MASK), ["consistency={}"])
     x, state = pipeline.degrade(images(1, height=16, width=16, dtype=torch.float32), 1.0)
-    met, degrade = [], pipeline.degradation.degrade
+    met, degrade = [], pipeline.parts.degradation.degrade
 
     def spy(x0: Any, t: Any, state: Any) -> Any:
         met.extend((x0.dtype, *(value.dtype for value in state.values())))
         return degrade(x0, t, state)
 
-    monkeypatch.setattr(pipeline.degradation, "degrade", spy)
+    monkeypatch.setattr(pipeline.parts.degradation, "degrade", spy)
     assert pipeline.restore(x, state=state, sampler="core.cold").dtype == torch.float32
     assert met and set(met) == {torch.float64}
 
@@ -233,7 +233,7 @@ def test_a_pipeline_restores_from_a_measurement(run: Any, sampler: str) -> None:
     pipeline = rethaw.Pipeline.load(run(NOISE)).measured("core.mask", shape="box")
     x0 = images(3, height=16, width=20, dtype=torch.float32)
     y, state = pipeline.degrade(x0, seed=1)
-    assert set(state) == {"mask"} and pipeline.known(state) is state
+    assert set(state) == {"mask"} and pipeline.parts.known(state) is state
     many = pipeline.restore(y, state=state, sampler=sampler, steps=4, seed=2)
     few = pipeline.restore(y[:2], state={"mask": state["mask"][:2]}, sampler=sampler, steps=4, seed=2)
     assert many.shape == x0.shape and (many[:2] - few).abs().max() <= 2 / 255

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import rethaw
 from rethaw.api import RethawError
-from rethaw.engine.degradation.hosted import probe
+from rethaw.engine.degradation.build import probe
 from rethaw.ops import expand, generators
 from rethaw.testing import CHECKS, run_check
 from tests.worlds import EVERY, EXCEPTIONS, degradation_id, images, made
@@ -123,7 +123,7 @@ def test_a_list_is_applied_in_order_with_states_by_id(tmp_path: Any) -> None:
             "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, {use: core.gaussian_noise}]",
         )
     )
-    composed, x0, t = pipeline.degradation, images(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    composed, x0, t = pipeline.parts.degradation, images(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     state = composed.draw(x0, generators(2, 3))
     assert set(state) == {"hole.mask", "gaussian_noise.z"}
     blur, hole, noise = (

@@ -14,7 +14,7 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.ops import expand, generators, severity_at
-from tests.worlds import MixtureWorld, images, liar, made
+from tests.worlds import MixtureWorld, images, liar, made, with_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
 
@@ -408,7 +408,7 @@ def test_a_pipeline_encodes_an_image_and_gives_it_back() -> None:
     from rethaw.engine.restorer.network import Restorer
 
     pipeline = rethaw.Pipeline(*load_text("degradation: core.gaussian_noise\nrestorer: {clip: false}"), device="cpu")
-    pipeline.restorer = Restorer(Shrinking())
+    with_network(pipeline, Restorer(Shrinking()))
     x0 = images(2, height=8, width=8, dtype=torch.float32)
     x_1 = pipeline.encode(x0, steps=100)
     assert (x_1 - x0).abs().max() <= 0.03  # the flow of a standard normal is the identity for vp

@@ -18,12 +18,13 @@ from rethaw.config import load_text
 from rethaw.config.model import Guidance
 from rethaw.engine.classifier.guiding import Classifier, gradient
 from rethaw.engine.classifier.training import train_classifier
-from rethaw.engine.evaluate import evaluate
-from rethaw.engine.run import load_tensors
+from rethaw.engine.evaluation.evaluate import evaluate
+from rethaw.engine.run import Run, load_tensors
+from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import last
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
-from tests.worlds import images
+from tests.worlds import images, with_network
 
 LABELS = "conditioner: {{use: core.label, classes: [cat, dog, fox], drop: {drop}}}\n"
 
@@ -32,15 +33,15 @@ def pipeline(degradation: str = "{use: core.gaussian_noise}", drop: float = 0.1,
     """An untrained pipeline whose network answers to its condition."""
     text = f"degradation: {degradation}\nbackbone: {{use: core.unet, width: 8, multipliers: [1], blocks: 1}}\n"
     made = rethaw.Pipeline(*load_text(text + LABELS.format(drop=drop) + extra), device="cpu")
-    made.restorer = made.new_restorer().double()
-    for parameter in made.restorer.parameters():
+    with_network(made).walker.restorer.double()
+    for parameter in made.walker.restorer.parameters():
         nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     return made
 
 
 def guided(made: rethaw.Pipeline, x: Any, t: Any, guidance: Guidance, cond: Any) -> Any:
     with torch.no_grad():
-        return made.bound(made.degradation, x, None, cond, guidance)(x, t).x0
+        return made.walker.bound(made.parts.degradation, x, None, How(cond=cond, guidance=guidance))(x, t).x0
 
 
 def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:
@@ -62,9 +63,9 @@ def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:
 
 def test_guidance_costs_one_call_of_twice_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     made, x, seen = pipeline(), images(2, height=16, width=16), []
-    forward = type(made.restorer).forward  # type: ignore[union-attr]
+    forward = type(made.walker.restorer).forward  # type: ignore[union-attr]
     monkeypatch.setattr(
-        type(made.restorer), "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c)
+        type(made.walker.restorer), "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c)
     )
     for scale, cond, batch in ((3.0, {"label": ["cat"] * 2}, 4), (1.0, {"label": ["cat"] * 2}, 2), (None, {}, 2)):
         seen.clear()
@@ -179,7 +180,7 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
     assert (cat - dog).abs().max() > 1e-4 < (cat - plain).abs().max()
     with pytest.raises(RethawError, match="the classifier knows no label fish"):
         made.generate(1, steps=2, cond={"label": ["fish"]}, guidance=Guidance(classifier_scale=5.0))
-    with pytest.raises(RethawError, match="needs the label to lead to"):
+    with pytest.raises(RethawError, match="needs a label to guide to"):
         made.generate(1, steps=2, guidance=Guidance(classifier_scale=5.0))
     again = rethaw.Pipeline.from_yaml(root / "noise" / "resolved.yaml", ["train.steps=6"])
     again.train(root / "noise", resume=True)  # the training goes on as if nothing had been added
@@ -191,14 +192,19 @@ def test_an_interrupted_classifier_training_ends_as_if_it_had_not_been(labelled:
     for run in runs:
         rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
     network = "classifier={use: core.convnet, width: 8}"
-    through = train_classifier(rethaw.Pipeline.load(runs[0], [network]), 8)
 
-    def interrupt(step: int, steps: int) -> None:
-        if step == 3:
+    def train(run: Path, watch: Any = None) -> Any:
+        parts = rethaw.Pipeline.load(run, [network, "train.steps=8"]).parts
+        return train_classifier(Run(run), parts, watch)
+
+    through = train(runs[0])
+
+    def interrupt(progress: Any) -> None:
+        if progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    halted = train_classifier(rethaw.Pipeline.load(runs[1], [network]), 8, interrupt)
-    assert (halted.step, halted.steps) == (3, 8) and not (runs[1] / "classifier.safetensors").exists()
+    halted = train(runs[1], interrupt)
+    assert (halted.outcome.step, halted.steps) == (3, 8) and not (runs[1] / "classifier.safetensors").exists()
     done = command("train-classifier", "halted", cwd=labelled, check=False)
     assert done.returncode == 2 and "holds an interrupted training" in done.stderr
     done = command("train-classifier", "halted", "--resume", OMP_NUM_THREADS="1", cwd=labelled)
@@ -219,7 +225,7 @@ def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Pa
     )
     pipeline = rethaw.Pipeline.load(tmp_path / "run")
     with torch.no_grad():  # so that conditions matter before anything is learnt
-        for weight in pipeline.restorer.parameters():  # type: ignore[union-attr]
+        for weight in pipeline.walker.restorer.parameters():  # type: ignore[union-attr]
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     pipeline.save(tmp_path / "run")
     files = sorted((tmp_path / "data" / "cat").iterdir())[:2]
@@ -232,7 +238,9 @@ def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Pa
     assert all_different(*(pipeline.interpolate(one, two, 3, steps=2, **options) for options in told))
     edits = ({**options, "cond": {"label": [options["cond"]["label"]]}} if options else {} for options in told)
     assert all_different(*(pipeline.edit(one[None], steps=2, **options) for options in edits))
-    rmse = [evaluate(pipeline, files, ["core.ddim"], steps=2, **options).rows["core.ddim"]["rmse"] for options in told]
+    hows = {str(i): How("core.ddim", 2, **options) for i, options in enumerate(told)}
+    found = evaluate(pipeline.walker, files, hows).rows
+    rmse = [found[name]["rmse"] for name in hows]
     assert len(set(rmse)) == 4
     words = ("--cond", "label=cat", "--guidance", "3", "--steps", "2")
     done = command("evaluate", "run", "--data", files[0], "--data", files[1], "-s", "core.ddim", *words, cwd=tmp_path)
@@ -255,7 +263,7 @@ def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     run = labelled / "timm"
     rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
     network = "classifier={use: timm.classifier, model: mobilenetv3_small_050}"
-    found = train_classifier(rethaw.Pipeline.load(run, [network]), 2)
+    found = train_classifier(Run(run), rethaw.Pipeline.load(run, [network, "train.steps=2"]).parts)
     assert found.loss > 0
     cat, dog = (
         rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
@@ -263,4 +271,5 @@ def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     )
     assert not torch.equal(cat, dog)
     with pytest.raises(RethawError, match="Did you mean resnet18"):
-        train_classifier(rethaw.Pipeline.load(run, ["classifier={use: timm.classifier, model: resnet18b}"]), 2)
+        overrides = ["classifier={use: timm.classifier, model: resnet18b}"]
+        train_classifier(Run(run), rethaw.Pipeline.load(run, overrides).parts)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rethaw.engine.run import load_checkpoint
+from rethaw.engine.training.checkpoint import load_checkpoint
 from tests.helpers import env, photos, recipe, rethaw
 
 pytestmark = pytest.mark.long
@@ -66,7 +66,7 @@ def test_two_processes_share_a_training(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt")["restorer"] for name in ("one", "two"))
+    one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt")["network"] for name in ("one", "two"))
     apart = torch.cat([(one[key] - two[key]).abs().flatten() for key in one])
     moved = torch.cat([value.flatten() for key, value in one.items() if "head" in key]).abs() > 1e-5
     assert moved.double().mean() > 0.9, "the first step moves the last layer"

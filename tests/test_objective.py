@@ -16,13 +16,11 @@ from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.model import RestorerConfig, Train
 from rethaw.config.yaml import ConfigError
-from rethaw.engine.degradation.hosted import build_degradation
-from rethaw.engine.degradation.walk import Walk
 from rethaw.engine.restorer.parameterization import READINGS, Parameterization
 from rethaw.engine.training.objective import Objective, nll
 from rethaw.ops import generators, posterior, severity_rows
 from tests.helpers import photos, recipe
-from tests.worlds import images, made
+from tests.worlds import hosted, images, made
 
 NOISES: list[str] = [
     "{use: core.gaussian_noise}",
@@ -36,7 +34,7 @@ T = torch.tensor([0.0, 0.02, 0.3, 0.7, 0.98, 1.0], dtype=torch.float64)
 
 
 def degradation_of(text: str) -> Any:
-    return build_degradation(*load_text(f"degradation: {text}"))
+    return hosted(f"degradation: {text}")
 
 
 def degraded(text: str) -> tuple[Any, Tensor, Tensor, Any]:
@@ -68,7 +66,7 @@ def test_a_reading_of_a_walk_is_the_reading_itself(kind: str) -> None:
     degradation, x0, x_t, _ = degraded(NOISES[0])
     settings = RestorerConfig(prediction=kind)  # type: ignore[arg-type]
     rows = severity_rows(torch.stack([T, T / 2]), x0)
-    there, here = Parameterization(settings, Walk(degradation, rows)), Parameterization(settings, degradation)
+    there, here = Parameterization(settings, degradation.along(rows)), Parameterization(settings, degradation)
     assert (there.prepared is None) == (kind in ("x0", "residual"))
     for t in rows:
         assert (there.read(x0, x_t, t).x0 - here.read(x0, x_t, t).x0).abs().max() <= 1e-9

@@ -13,12 +13,12 @@ from PIL import Image
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
-from rethaw.engine.degradation.hosted import build_degradation
-from rethaw.engine.restorer.guidance import bind
+from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
+from rethaw.engine.sampling.how import How
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
-from tests.worlds import images
+from tests.worlds import hosted, images, with_network
 
 EIGHT_BIT = 2 / 255
 
@@ -94,7 +94,8 @@ def test_tiles_leave_no_seam() -> None:
             return torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False) * t.view(-1, 1, 1, 1)
 
     x, t = images(2, height=150, width=331), torch.tensor([0.5, 1.0], dtype=torch.float64)
-    whole, parts = tiled(Local(), x, t, {}, 0), tiled(Local(), x, t, {}, 96)
+    network = Restorer(Local())
+    whole, parts = tiled(network, x, t, {}, None), tiled(network, x, t, {}, (96, 96))
     apart = (whole - parts)[..., 2:-2, 2:-2].abs()  # the outermost pixels also feel the padding
     assert apart.max() < 0.05 and apart.mean() < 1e-4
 
@@ -140,20 +141,21 @@ conditioner: [{use: core.label, classes: [cat, dog]}]
 guidance: {scale: 2.5}
 restorer: {clip: false}
 """
-    pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
-    pipeline.restorer = pipeline.new_restorer().double()
-    for parameter in pipeline.restorer.parameters():
+    pipeline = with_network(rethaw.Pipeline(*load_text(text), device="cpu"))
+    pipeline.walker.restorer.double()
+    for parameter in pipeline.walker.restorer.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
     x, t = images(2, height=16, width=16), torch.tensor([0.4, 0.8], dtype=torch.float64)
-    cond = pipeline.conditioners.encode({"label": ["cat", "dog"]}, x)
-    null = pipeline.conditioners.null(x)
+    cond = pipeline.parts.conditioners.encode({"label": ["cat", "dog"]}, x)
+    null = pipeline.parts.conditioners.null(x)
     with torch.no_grad():
-        guided = bind(pipeline.restorer, pipeline.parameterization, pipeline.config, {}, cond, null)(x, t).x0
-        yes, no = pipeline.restorer(x, t, cond), pipeline.restorer(x, t, null)
+        how = How(cond={"label": ["cat", "dog"]})
+        guided = pipeline.walker.bound(pipeline.parts.degradation, x, {}, how)(x, t).x0
+        yes, no = pipeline.walker.restorer(x, t, cond), pipeline.walker.restorer(x, t, null)
     assert (yes - no).abs().max() > 1e-3
     assert (guided - (no + 2.5 * (yes - no))).abs().max() < 1e-10
     with pytest.raises(RethawError, match="unknown label fish"):
-        pipeline.conditioners.encode({"label": ["cat", "fish"]}, x)
+        pipeline.parts.conditioners.encode({"label": ["cat", "fish"]}, x)
 
 
 def test_labels_come_from_the_folders_and_steer_a_run(tmp_path: Path) -> None:
@@ -167,9 +169,9 @@ def test_labels_come_from_the_folders_and_steer_a_run(tmp_path: Path) -> None:
 
 
 def test_a_prior_is_fitted_where_the_degradation_has_none(trained: Any) -> None:
-    assert "means" in rethaw.Pipeline.load(trained(BLUR)).fitted
-    assert not rethaw.Pipeline.load(trained(NOISE)).fitted
-    x, _ = rethaw.Pipeline.load(trained(BLUR)).start(64)
+    assert "means" in rethaw.Pipeline.load(trained(BLUR)).walker.fitted
+    assert not rethaw.Pipeline.load(trained(NOISE)).walker.fitted
+    x, _ = rethaw.Pipeline.load(trained(BLUR)).walker.start(64, None, 0)
     assert x.std((2, 3)).mean() < 0.01 and x.mean((2, 3)).std(0).min() > 0.001  # flat colours that differ
 
 
@@ -199,7 +201,7 @@ def test_workers_and_accumulation_do_not_change_what_is_seen(tmp_path: Path) -> 
     ):
         pipeline = rethaw.Pipeline.from_yaml(path, [*overrides, "train.clip_grad=0"])
         pipeline.train(tmp_path / str(i))
-        weights.append(torch.cat([p.detach().flatten() for p in pipeline.restorer.parameters()]))  # type: ignore[union-attr]
+        weights.append(torch.cat([p.detach().flatten() for p in pipeline.walker.restorer.parameters()]))  # type: ignore[union-attr]
     assert torch.equal(weights[0], weights[1])
     assert (weights[0] - weights[2]).abs().max() < 1e-4
 
@@ -217,8 +219,8 @@ def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, 
 
     clean = images(2, height=16, width=16)
     pipeline = rethaw.Pipeline.load(trained(BLUR))
-    monkeypatch.setattr(module, "bind", lambda *_: lambda x, t: Prediction(clean))
-    x_t = pipeline.degradation.degrade(clean, torch.ones(2, dtype=torch.float64), {})
+    monkeypatch.setattr(module, "guided", lambda *_: lambda x, t: Prediction(clean))
+    x_t = pipeline.parts.degradation.degrade(clean, torch.ones(2, dtype=torch.float64), {})
     assert (pipeline.restore(x_t) - clean).abs().max() <= 1e-12
 
 
@@ -229,7 +231,7 @@ def test_a_list_of_one_has_prefixed_states_and_a_mapping_has_not() -> None:
         ("[{use: core.mask}]", "mask.mask"),
         ("[{id: a, use: core.mask}]", "a.mask"),
     ):
-        degradation = build_degradation(*load_text(f"degradation: {text}"))
+        degradation = hosted(f"degradation: {text}")
         assert set(degradation.draw(x, generators(0, 2))) == {key}
 
 
@@ -245,7 +247,7 @@ def test_dropout_draws_from_the_trainings_own_seed(tmp_path: Path) -> None:
 
 
 def test_a_broken_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    from rethaw.engine.run import load_checkpoint
+    from rethaw.engine.training.checkpoint import load_checkpoint
 
     path = recipe(tmp_path, photos(tmp_path / "photos"))
     overrides = ["train.lr=1e30", "train.clip_grad=0", "train.steps=15", "train.checkpoint_every=1"]
@@ -253,7 +255,7 @@ def test_a_broken_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> Non
         rethaw.Pipeline.from_yaml(path, overrides).train(tmp_path / "run")
     if (tmp_path / "run" / "checkpoint.pt").is_file():
         saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
-        assert all(torch.isfinite(value).all() for value in saved["restorer"].values())
+        assert all(torch.isfinite(value).all() for value in saved["network"].values())
 
 
 @pytest.mark.parametrize("ema", ["0.9", "0"])
@@ -288,15 +290,15 @@ def test_a_backbone_of_the_wrong_shape_is_named(tmp_path: Path, monkeypatch: pyt
 def test_a_state_that_only_a_part_of_which_can_be_inferred_is_not_inferred(tmp_path: Path) -> None:
     text = "degradation: [{use: core.mask}, {use: core.gaussian_noise}]\nbackbone: {use: core.unet, width: 8, multipliers: [1]}"
     pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
-    pipeline.restorer = pipeline.new_restorer()
+    with_network(pipeline)
     x_t, state = pipeline.degrade(images(2, height=16, width=16).float())
     with pytest.raises(RethawError, match=r"cold sampling cannot undo core\.mask .*state is not known"):
         pipeline.restore(x_t, sampler="core.cold")
     assert pipeline.restore(x_t, sampler="core.direct").shape == x_t.shape
-    assert pipeline.known(state) is state
+    assert pipeline.parts.known(state) is state
     for sampler in ("sampler.state=fixed", "sampler.state=inferred"):
         walked = rethaw.Pipeline(*load_text(text, [sampler, "sampler.steps=3"]), device="cpu")
-        walked.restorer = pipeline.restorer
+        with_network(walked, pipeline.walker.restorer)
         assert torch.isfinite(walked.restore(x_t, state=state)).all()
 
 

@@ -72,10 +72,9 @@ def test_settings_are_the_published_ones(name: str, folder: Path) -> None:
 
 
 def test_the_network_is_as_large_as_the_published_ones() -> None:
-    from rethaw.engine.restorer.network import Conditioners, build_restorer
+    from rethaw.engine.parts import assemble
 
-    config, registry = load_config("cold-blur-celeba")
-    network = build_restorer(config, registry, Conditioners(config, registry), 3)
+    network = assemble(*load_config("cold-blur-celeba"), "cpu").restorer()
     assert 36e6 < sum(p.numel() for p in network.parameters()) < 57e6
 
 
@@ -87,9 +86,9 @@ def test_a_few_steps_of_each(name: str, folder: Path, tmp_path: Path) -> None:
         made: Any = pipeline.generate(2, seed=1)
     else:
         x0 = torch.zeros(2, pipeline.config.restorer.channels, 32, 32)
-        state = pipeline.degradation.draw(x0, generators(0, 2))
-        made = pipeline.restore(pipeline.degradation.degrade(x0, expand(1.0, x0), state), state=state)
-    assert made.shape[1:] == pipeline.image_shape and torch.isfinite(made).all()
+        state = pipeline.parts.degradation.draw(x0, generators(0, 2))
+        made = pipeline.restore(pipeline.parts.degradation.degrade(x0, expand(1.0, x0), state), state=state)
+    assert made.shape[1:] == pipeline.walker.image_shape and torch.isfinite(made).all()
 
 
 def test_the_list_is_grouped() -> None:

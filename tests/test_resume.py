@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rethaw.api import RethawError
-from rethaw.engine.run import load_checkpoint
+from rethaw.engine.training.checkpoint import load_checkpoint
 from tests.helpers import env, photos, recipe, rethaw
 
 STEPS = "train.steps=40"

@@ -10,7 +10,7 @@ import torch
 import rethaw
 from rethaw.api import Prediction
 from rethaw.ops import expand, generators
-from tests.worlds import COMPOSITIONS, EVERY, Linear, degradation_id, images, liar, made, oracle
+from tests.worlds import COMPOSITIONS, EVERY, Linear, degradation_id, hosted, images, liar, made, oracle
 
 SAMPLERS: list[tuple[str, dict[str, Any]]] = [
     ("core.direct", {}),
@@ -145,25 +145,22 @@ def test_sampling_streams() -> None:
     "text", ["{use: core.gaussian_noise}", "[{use: core.gaussian_noise, levels: 40, span: [0, 0.9]}]"]
 )
 def test_a_walk_prepared_at_once_is_the_degradation_itself(text: str) -> None:
-    from rethaw.config import load_text
-    from rethaw.engine.degradation.hosted import build_degradation
-    from rethaw.engine.degradation.walk import Walk, along
     from rethaw.ops import severity_pairs, severity_rows
 
     x = images()
-    degradation = build_degradation(*load_text(f"degradation: {text}"))
+    degradation = hosted(f"degradation: {text}")
     rows = severity_rows(torch.linspace(1, 0, 8), x)
-    walk_ = along(degradation, rows)
-    assert isinstance(walk_, Walk) and along(made(("core.mask", {})), rows).__class__ is not Walk
+    walk_ = degradation.along(rows)
+    assert walk_.walk is not None and made(("core.mask", {})).along(rows).walk is None
     state = degradation.draw(x, generators(0, 3))
     seen = 0
     for t, s in severity_pairs(rows, x):
-        seen += walk_.row(t) is not None and walk_.row(s) is not None
+        seen += walk_.walk.at(t) is not None and walk_.walk.at(s) is not None
         assert (walk_.degrade(x, t, state) - degradation.degrade(x, t, state)).abs().max() <= 1e-12
         mine, theirs = walk_.infer(x, x / 2, t, state), degradation.infer(x, x / 2, t, state)
         assert mine.keys() == theirs.keys() and all((mine[k] - theirs[k]).abs().max() <= 1e-9 for k in mine)
     assert seen == 7
     other = rows[3].clone() * 0.9
-    assert walk_.row(other) is None and walk_.row(rows[3][:1]) is None
+    assert walk_.walk.at(other) is None and walk_.walk.at(rows[3][:1]) is None
     assert torch.equal(walk_.degrade(x, other, state), degradation.degrade(x, other, state))
     assert walk_.gaussian == degradation.gaussian and walk_.name == degradation.name

@@ -13,7 +13,7 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.ops import generators, per_image, rates, severity_rows
-from tests.worlds import MixtureWorld, PointsWorld, images
+from tests.worlds import MixtureWorld, PointsWorld, images, with_network
 
 PROCESSES: dict[str, dict[str, Any]] = {
     "vp": {},
@@ -169,7 +169,7 @@ def pipeline(degradation: str) -> tuple[Any, Counting]:
     from rethaw.engine.restorer.network import Restorer
 
     made, network = rethaw.Pipeline(*load_text(f"degradation: {degradation}"), device="cpu"), Counting()
-    made.restorer = Restorer(network)
+    with_network(made, Restorer(network), (3, 8, 8))
     return made, network
 
 
@@ -198,7 +198,6 @@ def test_what_a_degradation_lacks_is_said_before_the_first_network_call(name: st
 
 def test_no_prior_to_start_from_is_said_before_the_first_network_call() -> None:
     made, network = pipeline("core.desaturate")
-    made.image_shape = (3, 8, 8)
     with pytest.raises(RethawError, match="no distribution of x_1"):
         made.generate(2)
     assert network.calls == 0

@@ -11,7 +11,9 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction
 from rethaw.config import load_text
-from rethaw.engine.degradation.hosted import build_degradation
+from rethaw.engine.degradation.build import build_degradation
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.sampling.walking import Walker
 from rethaw.registry import Registry
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -69,8 +71,23 @@ def degradation_id(case: tuple[str, Any]) -> str:
 def made(case: tuple[str, Any]) -> Any:
     """The hosted degradation of a case, by name and parameters, or composed as a YAML text says."""
     if isinstance(case[1], str):
-        return build_degradation(*load_text(f"degradation: {case[1]}"))
+        return hosted(f"degradation: {case[1]}")
     return rethaw.build("degradation", case[0], **case[1])
+
+
+def hosted(text: str) -> Any:
+    """The hosted degradation of a pipeline's YAML text."""
+    config, registry = load_text(text)
+    return build_degradation(config.degradation, config.composed, registry)
+
+
+def with_network(
+    pipeline: rethaw.Pipeline, network: Restorer | None = None, image_shape: tuple[int, ...] = ()
+) -> rethaw.Pipeline:
+    """A pipeline as if it were trained, with a fresh network or another."""
+    restorer = network or pipeline.parts.restorer()
+    pipeline.trained = Walker(pipeline.parts, restorer, {}, image_shape)
+    return pipeline
 
 
 def images(

@@ -23,13 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import pluggy
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from typing_extensions import TypeIs
 
 __all__ = [
     "SVD",
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     State = Mapping[str, Tensor]
     """Everything random about each image's degradation, batch first, drawn once and kept for the trajectory."""
     Cond = Mapping[str, Tensor]
-    """What conditioners give a backbone: `vector` (B, D), `tokens` (B, L, D) with `tokens_mask`, `image` (B, C, H, W)."""
+    """What conditioners give: `vector` (B, D), `tokens` (B, L, D) with `tokens_mask`, `image` (B, C, H, W)."""
     Rng = torch.Generator | Sequence[torch.Generator]
     """One generator for the whole batch, or one for each image (then an image does not depend on its batch)."""
 else:
@@ -107,8 +108,8 @@ class RethawError(Exception):
 class Prediction(NamedTuple):
     """A restorer's answer R(x_t, t): the estimate of the clean image, (B, C, H, W).
 
-    log_var: of a restorer that has learned the variance of a step, its place v between log β̃ (0) and log β (1), for each
-    value; the sampler knows the step (2102.09672, eq. 15).
+    log_var: of a restorer that has learned the variance of a step, its place v between log β̃ (0) and log β (1), for
+    each value; the sampler knows the step (2102.09672, eq. 15).
     """
 
     x0: Tensor
@@ -215,27 +216,27 @@ class HasSVD(Degradation, Protocol):
         ...
 
 
-def infers_state(degradation: Degradation) -> TypeGuard[InfersState]:
+def infers_state(degradation: Degradation) -> TypeIs[InfersState]:
     """Whether it has `infer`."""
     return hasattr(degradation, "infer")
 
 
-def has_prior(degradation: Degradation) -> TypeGuard[HasPrior]:
+def has_prior(degradation: Degradation) -> TypeIs[HasPrior]:
     """Whether it has `prior`."""
     return hasattr(degradation, "prior")
 
 
-def has_coefficients(degradation: Degradation) -> TypeGuard[HasCoefficients]:
+def has_coefficients(degradation: Degradation) -> TypeIs[HasCoefficients]:
     """Whether it has `coefficients`."""
     return hasattr(degradation, "coefficients")
 
 
-def has_adjoint(degradation: Degradation) -> TypeGuard[HasAdjoint]:
+def has_adjoint(degradation: Degradation) -> TypeIs[HasAdjoint]:
     """Whether it has `adjoint`."""
     return hasattr(degradation, "adjoint")
 
 
-def has_svd(degradation: Degradation) -> TypeGuard[HasSVD]:
+def has_svd(degradation: Degradation) -> TypeIs[HasSVD]:
     """Whether it has `svd`."""
     return hasattr(degradation, "svd")
 
@@ -292,8 +293,9 @@ class Sampler(Protocol):
 
     `state` is None where an image comes already degraded and nobody knows its ξ: the sampler infers it, or does
     without. A sampler that cannot work with every degradation and state also has
-    `check(degradation, state, observation) -> str | None`: what is missing, in words, asked before the first network call.
-    One that restores from an observation has `measures = True`; the host refuses it without one, and all others with one.
+    `check(degradation, state, observation) -> str | None`: what is missing, in words, asked before the first network
+    call. One that restores from an observation has `measures = True`; the host refuses it without one, and all others
+    with one.
     """
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
@@ -433,7 +435,8 @@ def backbone(
     """Declares a backbone, built as `target(params, context)`.
 
     accepts: the condition keys it understands. variants: "module:function" that is imported on demand and gives the
-    names of the networks it can be, each with its parameters (`Mapping[str, Mapping[str, Any]]`), for `rethaw backbones`.
+    names of the networks it can be, each with its parameters (`Mapping[str, Mapping[str, Any]]`), for `rethaw
+    backbones`.
     """
     return Spec("backbone", name, params, target, summary, {"accepts": accepts, "variants": variants})
 

@@ -21,10 +21,10 @@ from typing import Any
 from unittest import mock
 
 import torch
+from rethaw.engine.evaluate import evaluate
 
 import rethaw
 from rethaw.config import load_config
-from rethaw.engine.evaluate import evaluate
 from rethaw.engine.training.progress import Progress
 from rethaw.files import write_text
 from rethaw.ops import find_images

@@ -54,7 +54,6 @@ def calibrate(
     """
     from rethaw.config import load_config
     from rethaw.engine.degradation import calibrate as engine
-
     from rethaw.engine.parts import assemble
 
     spare_inputs(filter(None, (to, plot)), [Path(pipeline), *(images or [])])
@@ -103,8 +102,8 @@ def examples(parts: Parts, count: int) -> Tensor:
 
 def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:
     """The YAML file and the picture, where they are asked for."""
-    from rethaw.engine.degradation import calibrate as engine
     from rethaw import pictures
+    from rethaw.engine.degradation import calibrate as engine
     from rethaw.files import write_text
 
     if to:

@@ -53,7 +53,7 @@ def warn(text: str) -> None:
 
 @contextlib.contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar with the time left; the function it gives takes how many are done, and of how many if not `total`."""
+    """A progress bar with the time left; the function takes how many are done, and of how many if not `total`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 

@@ -62,11 +62,11 @@ def draw_strip(
     """One pipeline's degradation, as a strip and perhaps an animation."""
     import torch
 
+    from rethaw import pictures
     from rethaw.config import load_config
     from rethaw.engine.degradation.build import build_degradation, probe
     from rethaw.images import read_image
     from rethaw.ops import expand, generators
-    from rethaw import pictures
 
     config, registry = load_config(pipeline, overrides)
     degradation = build_degradation(config.degradation, config.composed, registry)

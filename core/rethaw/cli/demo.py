@@ -45,7 +45,8 @@ def demo(
     if not resume:
         run.clear()
         (to / "results.json").unlink(missing_ok=True)
-    say(f"training {pipeline.parts.degradation.name} on crops of scikit-image's photographs, {config.train.steps} steps …")
+    name = pipeline.parts.degradation.name
+    say(f"training {name} on crops of scikit-image's photographs, {config.train.steps} steps …")
     with training_bar(config.train.steps) as watch:
         outcome = pipeline.train(run.folder, resume=resume, watch=watch)
     if not outcome.finished:
@@ -66,9 +67,9 @@ def restore_held_out(pipeline: Pipeline, to: Path) -> dict[str, Any]:
     """Blurs the held-out photograph into a file, restores that file by each sampler, measures and draws."""
     from PIL import Image
 
+    from rethaw import pictures
     from rethaw.builtin.datasets.photos import HELD_OUT, photo
     from rethaw.images import from_pil, read_image, write_image
-    from rethaw import pictures
 
     source = Image.open(photo(HELD_OUT[0])).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     clean = from_pil(source, 3).pixels

@@ -47,22 +47,18 @@ def evaluate(
 
         rethaw evaluate runs/noise --data photos/ --measurement core.desaturate --sampler core.ddnm
     """
-    from rethaw.engine.evaluate import evaluate as measure
-    from rethaw.engine.pipeline import Pipeline
-    from rethaw.files import write_text
-    from rethaw.images import find_images
     from rethaw import pictures
     from rethaw.engine.evaluation.evaluate import evaluate as measure
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import find_run
-    from rethaw.engine.sampling.walking import How
+    from rethaw.engine.sampling.how import How
     from rethaw.files import write_text
     from rethaw.images import find_images
 
     files = find_images(data)[:limit]
     walker = Pipeline.load(run, measured.overrides(), device=device).walker
     config, registry = walker.parts.config, walker.parts.registry
-    cond = {key: [value] for key, value in pairs(conditioning.cond, "--cond").items()}
+    cond = pairs(conditioning.cond, "--cond")
     guidance = conditioning.guided(config)
     rows = {name: How(sampler(name, registry), steps, cond, guidance) for name in samplers or SAMPLERS}
     folder = to or find_run(run).path("evaluation")

@@ -32,7 +32,7 @@ def generate(
     sampling: Sampling,
     device: Device = None,
 ) -> None:
-    """Generate images from samples of the fully degraded x_1 (noise, or the prior that the run has fitted), or from a picture.
+    """Generate images from samples of the fully degraded x_1 (noise, or the run's fitted prior), or from a picture.
 
     Writes 000.png …, grid.png and report.json; image i is the same however many are asked for.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import bar, plural, say, warn, write_json
-from rethaw.cli.options import Conditioning, Device, Run, Seed, command
+from rethaw.cli.options import Conditioning, Device, Run, Seed, command, pairs
 
 
 class Solver(StrEnum):
@@ -57,19 +57,19 @@ def likelihood(
     """
     from rethaw.engine.evaluation.bits import bits_of_files
     from rethaw.engine.pipeline import Pipeline
-    from rethaw.engine.sampling.walking import How
+    from rethaw.engine.sampling.how import How
     from rethaw.images import find_images
 
     walker = Pipeline.load(run, device=device).walker
     files = find_images(images)[:limit]
-    options = {
+    options: dict[str, Any] = {
         "steps": steps,
         "solver": solver.value,
         "probes": probes,
         "dequantise": dequantise,
         "tolerance": tolerance,
     }
-    how = How(cond=conditioning.values(1), guidance=conditioning.guided(walker.parts.config), seed=seed)
+    how = How(cond=pairs(conditioning.cond, "--cond"), guidance=conditioning.guided(walker.parts.config), seed=seed)
     with bar("likelihood", len(files) * steps) as done:
         bits, skipped = bits_of_files(walker, files, how, done, **options)
     for reason in skipped:

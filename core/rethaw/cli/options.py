@@ -14,7 +14,7 @@ from rethaw.api import RethawError
 
 if TYPE_CHECKING:
     from rethaw.config.model import Component, Config, Guidance
-    from rethaw.engine.sampling.walking import How
+    from rethaw.engine.sampling.how import How
     from rethaw.registry import Registry
 
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
@@ -27,8 +27,7 @@ Overrides = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (default: a GPU if there is one).")]
 Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's).")]
 Steps = Annotated[
-    int | None,
-    typer.Option(min=1, help="Steps of the sampler (default: its own).", rich_help_panel=SAMPLING),
+    int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).", rich_help_panel=SAMPLING)
 ]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 
@@ -103,7 +102,7 @@ class Sampling(Conditioning):
 
     def how(self, config: Config, registry: Registry, count: int = 1) -> How:
         """All of it, for so many images."""
-        from rethaw.engine.sampling.walking import How
+        from rethaw.engine.sampling.how import How
 
         chosen = sampler(self.sampler, registry) if self.sampler else None
         return How(chosen, self.steps, self.values(count), self.guided(config), self.seed)

@@ -50,9 +50,8 @@ def train(
         say(f"go on with: rethaw train {shlex.quote(str(folder))} --resume")
         raise typer.Exit(130)
     say(f"trained {outcome.step} steps in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}: {folder}")
-    say(
-        f"look at {folder / 'preview.png'} and {folder / 'loss.png'}, then: rethaw restore {shlex.quote(str(folder))} IMAGE"
-    )
+    say(f"look at {folder / 'preview.png'} and {folder / 'loss.png'}")
+    say(f"then: rethaw restore {shlex.quote(str(folder))} IMAGE")
 
 
 def run_folder(pipeline: str, resume: bool) -> Path:

@@ -21,7 +21,7 @@ def train_classifier(
     ] = False,
     device: Device = None,
 ) -> None:
-    """Train a classifier of a run's degraded images, for classifier guidance; only where the degradation is Gaussian noise.
+    """Train a classifier of a run's degraded images, for classifier guidance; the degradation must be Gaussian noise.
 
     Writes classifier.safetensors into the run; Ctrl-C saves where it is. Overrides are of the classifier
     (classifier.width=64), the data and the training loop (train.lr=0.001).

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import Overrides, say
+from rethaw.cli.common import say
+from rethaw.cli.options import Overrides
 
 
 def validate(

@@ -120,7 +120,7 @@ class Parts:
         return build_degradation(items, composed, self.registry)
 
     def measured(self, use: str, **given: Any) -> Parts:
-        """These parts, restoring from measurements by a degradation (`use`, its parameters, bits, noise), not their own."""
+        """These parts, restoring from measurements by another degradation: `use`, its parameters, bits, noise."""
         item = parse_component(use, "degradation", self.registry, given, "measurement")
         config = replace(self.config, measurement=item)
         return replace(self, config=config, measurement=build_measurement(config, self.registry))

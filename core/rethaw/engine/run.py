@@ -63,7 +63,7 @@ class Run:
             yield
 
     def check_free(self, resume: bool) -> bool:
-        """Whether there is a checkpoint to resume from. Raises RethawError where a training would be lost or cannot go on."""
+        """Whether there is a checkpoint to resume from. Raises RethawError where a training would be lost."""
         if self.has(CHECKPOINT):
             if not resume:
                 raise RethawError(
@@ -72,7 +72,7 @@ class Run:
             return True
         if self.has(MODEL):
             raise RethawError(
-                f"{self.folder} holds trained weights and no checkpoint to resume from, so a training would replace them",
+                f"{self.folder} holds trained weights without a checkpoint, which a training would replace",
                 "Choose another --out; to go on with those weights, copy the run with its checkpoint.pt.",
             )
         if resume and not self.has(CONFIG):

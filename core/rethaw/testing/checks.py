@@ -31,7 +31,7 @@ def identity_at_zero(d: Any, case: Case) -> None:
 
 
 def pure(d: Any, case: Case) -> None:
-    """The result is a function of the arguments: input, severities and state stay untouched, and so do global generators."""
+    """The result is a function of the arguments; these stay untouched, and so do global generators."""
     x0, t = case.images(), case.severities()
     before = (x0.clone(), t.clone(), torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index]
     state = d.draw(x0, generators(1, COUNT))
@@ -45,7 +45,7 @@ def pure(d: Any, case: Case) -> None:
 
 
 def state_of_each_image(d: Any, case: Case) -> None:
-    """The state comes from the generators alone, batch first: the states of single images, put together, are the batch's."""
+    """The state comes from the generators alone, batch first: the states of single images make the batch's."""
     x0 = case.images()
     state, again = (d.draw(x, generators(1, COUNT)) for x in (x0, case.images(seed=9)))
     assert state.keys() == again.keys()

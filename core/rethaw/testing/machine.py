@@ -51,7 +51,7 @@ def compiles(d: Any, case: Case) -> None:
 
 
 def memory(d: Any, case: Case) -> None:
-    """A call takes at most four times its input batch (five where several are composed), whatever the severities and T."""
+    """A call takes at most four times its input batch (five of a composition), whatever the severities and T."""
     if getattr(d, "compilable", True):
         taken = memory_of_a_call(d, (BATCH, d.channels or 3, SIDE, SIDE))
         assert taken <= 4.05 + hasattr(d, "members"), f"a call takes {taken:.1f} times the memory of its input batch"

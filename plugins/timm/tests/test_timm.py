@@ -81,11 +81,13 @@ def test_channels(name: str, params: dict[str, Any], channels: int) -> None:
 
 @pytest.mark.parametrize("height, width", [(17, 40), (5, 3)])
 def test_odd_sizes_in_a_pipeline(height: int, width: int) -> None:
-    from rethaw.engine.restorer.tiles import padded
+    from rethaw.engine.restorer.network import Restorer
+    from rethaw.engine.restorer.tiles import tiled
 
     for name, params in FAMILIES:
         net = rethaw.build("backbone", name, Context(3, 3), **params)
-        assert padded(net, images(2, height, width), torch.ones(2), {}).shape == (2, 3, height, width)
+        x = images(2, height, width)
+        assert tiled(Restorer(net), x, torch.ones(2), {}, None).shape == (2, 3, height, width)
 
 
 def test_detail_survives_a_strided_stem() -> None:

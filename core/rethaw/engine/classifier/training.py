@@ -38,13 +38,11 @@ class TrainedClassifier:
     accuracy: float | None
 
 
-def train_classifier(
-    run: Run, parts: Parts, watch: Watch | None = None, resume: bool = False
-) -> TrainedClassifier:
+def train_classifier(run: Run, parts: Parts, watch: Watch | None = None, resume: bool = False) -> TrainedClassifier:
     """Trains a classifier of a run's degraded training images, `train.steps` steps, and writes it into the run.
 
-    resume: goes on with an interrupted training, as that was started. watch: called after every step. SIGINT and SIGTERM
-    end the training between two steps, with a checkpoint. Raises RethawError where the run is not fit for it.
+    resume: goes on with an interrupted training, as that was started. watch: called after every step. SIGINT and
+    SIGTERM end the training between two steps, with a checkpoint. Raises RethawError where the run is not fit for it.
     """
     with run.held():
         parts = as_started(run, parts, resume)

@@ -1,7 +1,8 @@
 """Degradations as the host uses them: t becomes strength u, values the declared range.
 
-Samplers and the trainer see only what is here and in `composition`. Optional methods (infer, prior, coefficients, adjoint,
-svd) exist on a hosted degradation exactly when the component behind it has them, so that `rethaw.api.has_svd` and the like tell.
+Samplers and the trainer see only what is here and in `composition`. Optional methods (infer, prior, coefficients,
+adjoint, svd) exist on a hosted degradation exactly when the component behind it has them, so that
+`rethaw.api.has_svd` and the like tell.
 """
 
 from __future__ import annotations
@@ -126,9 +127,7 @@ class HostedComponent(Hosted):
         """D(x0, t, ξ) in one call of the component, whose answer is checked."""
         x = self.operator.degrade(self.enter(x0), self.u(t), state)
         if not isinstance(x, Tensor) or x.shape != x0.shape or x.dtype != x0.dtype:
-            raise ComponentError(
-                f"{self.name} does not keep its contract: degrade gave {form_of(x)} for {form_of(x0)}"
-            )
+            raise ComponentError(f"{self.name} does not keep its contract: degrade gave {form_of(x)} for {form_of(x0)}")
         return self.leave(x)
 
     def check_channels(self, x: Tensor) -> None:
@@ -158,8 +157,10 @@ class HostedComponent(Hosted):
         return self.leave(x), state
 
     def _coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] | None = self.walk and self.walk.coefficients(t)
-        return found or self.operator.coefficients(self.u(t))
+        if self.walk and (row := self.walk.coefficients(t)):
+            return row
+        found: tuple[Tensor, Tensor] = self.operator.coefficients(self.u(t))
+        return found
 
     def _adjoint(self, y: Tensor, t: Tensor, state: State) -> Tensor:
         found: Tensor = self.operator.adjoint(y, self.u(t), state)

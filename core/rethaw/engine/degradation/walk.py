@@ -17,9 +17,10 @@ Derive = Callable[[Tensor, Tensor], Iterable[Tensor]]
 class Rows:
     """Tensors for every severity of a walk (N+1, B), looked up by the severity.
 
-    A severity is recognised by where it lies in memory: samplers get the rows of `severities` (`rethaw.ops.severity_rows`),
-    which live as long as this does. Address, strides, shape, dtype and version must all agree, so that no other view of that
-    memory (a slice that is expanded, a row that was changed in place) is taken for a row.
+    A severity is recognised by where it lies in memory: samplers get the rows of `severities`
+    (`rethaw.ops.severity_rows`), which live as long as this does. Address, strides, shape, dtype and version must all
+    agree, so that no other view of that memory (a slice that is expanded, a row that was changed in place) is taken
+    for a row.
     """
 
     def __init__(self, severities: Tensor, tensors: Iterable[Tensor]) -> None:
@@ -53,14 +54,14 @@ class Walk:
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor] | None:
         """α and σ (B,) at one of the walk's severities."""
         row = self.at(t)
-        return row and (row[0].view(-1), row[1].view(-1))
+        return (row[0].view(-1), row[1].view(-1)) if row else None
 
     def degrade(self, x0: Tensor, t: Tensor, z: Tensor) -> Tensor | None:
         """α x0 + σ z at one of the walk's severities."""
         row = self.at(t)
-        return row and torch.addcmul(row[0] * x0, row[1], z)
+        return torch.addcmul(row[0] * x0, row[1], z) if row else None
 
     def infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor) -> Tensor | None:
         """z = (x_t - α x̂0) / σ at one of the walk's severities."""
         row = self.at(t)
-        return row and torch.addcmul(x_t, row[0], x0_hat, value=-1) * row[2]
+        return torch.addcmul(x_t, row[0], x0_hat, value=-1) * row[2] if row else None

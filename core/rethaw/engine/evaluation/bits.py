@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rethaw.engine.evaluation.evaluate import batches
 from rethaw.engine.sampling.editing import log_likelihood
-from rethaw.engine.sampling.walking import How, Walker
+from rethaw.engine.sampling.how import How
+from rethaw.engine.sampling.walking import Walker
 from rethaw.ops import generators
 
 
@@ -18,13 +18,13 @@ def bits_of_files(
 ) -> tuple[dict[str, float], list[str]]:
     """Bits a dimension of each file that can be read, and why the others cannot; see `likelihood` for the options.
 
-    how: its conditions have one value, for all images. watch: called with the steps done of all images.
+    how: its conditions are one value a field, for all images. watch: called with the steps done of all images.
     """
     bits: dict[str, float] = {}
     skipped: list[str] = []
     for paths, x in batches(files, walker.parts.config.restorer.channels, skipped):
         first, count = len(bits), len(x)
-        own = replace(how, cond={key: [values[0]] * count for key, values in how.cond.items()})
+        own = how.repeated(count)
 
         def steps_done(k: int, first: int = first, count: int = count) -> None:
             watch(first * steps + k * count)

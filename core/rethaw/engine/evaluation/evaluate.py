@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError
-from rethaw.engine.sampling.walking import How, Walker, last
+from rethaw.engine.sampling.how import How
+from rethaw.engine.sampling.walking import Walker, last
 from rethaw.images import UnreadableImage, read_image
 from rethaw.ops import generators
 
@@ -89,8 +90,9 @@ def evaluate(
 ) -> Report:
     """Measures the degraded images and each contestant's results with the pipeline's metrics.
 
-    Samplers get the state that was drawn, or infer it where the degradation can; conditioners the values of the contestant's
-    first image for all of them, or what they observe of the clean images, else their null. watch: called with images done.
+    Samplers get the state that was drawn, or infer it where the degradation can; conditioners the contestant's
+    condition (one value a field, for all images), or what they observe of the clean images, else their null. watch:
+    called with images done.
     """
     names = ["degraded", *contestants]
     meters = {name: walker.parts.metrics() for name in names}
@@ -122,10 +124,10 @@ def restorations(
     results = {"degraded": x_t}
     for name, how in contestants.items():
         began = time.perf_counter()
-        values = {key: [value[0]] * len(clean) for key, value in how.cond.items()}
+        values = {**own, **how.repeated(len(clean)).values}
         rng = generators(seed + 1, len(clean), report.images)
         walk = walker.restoration(
-            x_t, report.severity, replace(how, cond={**own, **values}), state=walker.parts.known(state), generator=rng
+            x_t, report.severity, how.with_values(values), state=walker.parts.known(state), generator=rng
         )
         results[name] = last(walk).x
         report.seconds[name] += time.perf_counter() - began

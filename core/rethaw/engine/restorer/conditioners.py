@@ -64,7 +64,7 @@ class Member(NamedTuple):
 
 
 class Conditioners:
-    """The conditioners of a pipeline; what they give is joined key by key: vectors, tokens and channels side by side."""
+    """The conditioners of a pipeline; what they give is joined key by key: vectors, tokens, channels side by side."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
@@ -106,8 +106,8 @@ class Conditioners:
     def pair(self, values: Values, guidance: Guidance, like: Tensor) -> tuple[Cond, Cond]:
         """The condition and what guidance goes away from: the negative values, and null where there are none.
 
-        A conditioner that was trained without its null condition (drop: 0) keeps its value in both. Where there is nothing
-        to guide by, the two are one object.
+        A conditioner that was trained without its null condition (drop: 0) keeps its value in both. Where there is
+        nothing to guide by, the two are one object.
         """
         cond = self.encode(values, like)
         if guidance.scale == 1 or not (values or guidance.negative):
@@ -151,8 +151,8 @@ def hide_clean_image(member: Member) -> None:
 def how_to_have(field: str) -> str:
     """How data gets a field."""
     return {
-        "caption": 'core.folder takes captions: sidecar, metadata, or a template such as captions: "a photo of a {label}".',
-        "label": "core.folder takes labels from the names of sub-folders.",
+        "caption": 'core.folder takes captions: sidecar, metadata, or a template such as captions: "a photo of a
+        {label}".', "label": "core.folder takes labels from the names of sub-folders.",
     }.get(field, "The dataset's items must have it.")
 
 

@@ -74,7 +74,7 @@ def make_consistent(
     weight: float,
     iterations: int = Consistency.iterations,
 ) -> Tensor:
-    """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x (B, C, H, W). λ is `weight`."""
+    """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x; λ is `weight`."""
     inverse = pseudo_inverse(degradation, x, t, state, weight, iterations)
     moved: Tensor = x0_hat + inverse(x - degradation.degrade(x0_hat, t, state))
     return moved

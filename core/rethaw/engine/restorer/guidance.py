@@ -57,7 +57,8 @@ def guided(
 ) -> Restore:
     """The `restore(x, t)` that samplers call, with the condition inside.
 
-    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. clip: x̂0 to [-1, 1].
+    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. clip: x̂0 to [-1,
+    1].
     """
     plain = guidance.scale == 1 or cond is null
     restore = conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)

@@ -79,15 +79,13 @@ class Parameterization:
     """The prediction type of a restorer, with the degradation whose coefficients it may need.
 
     Training compares the output with `target`; sampling turns it into x̂0 by `read`. Both call the network on `inputs`,
-    and all three get what `shown` gives in place of x_t. Raises RethawError where the degradation lacks what the type is
-    defined by. Of a degradation along a walk, it has its readings of all the walk's severities at hand.
+    and all three get what `shown` gives in place of x_t. Raises RethawError where the degradation lacks what the type
+    is defined by. Of a degradation along a walk, it has its readings of all the walk's severities at hand.
 
     precision: how exactly x_t is known, which regularises its inverse.
     """
 
-    def __init__(
-        self, settings: RestorerConfig, degradation: Hosted, precision: Precision = EXACT
-    ) -> None:
+    def __init__(self, settings: RestorerConfig, degradation: Hosted, precision: Precision = EXACT) -> None:
         self.prediction, self.degradation, self.settings = settings.prediction, degradation, settings
         self.learned = settings.variance == "learned"
         self.out_channels = settings.channels * (2 if self.learned else 1)
@@ -150,7 +148,7 @@ class Parameterization:
         return c_in * x_t, c_noise.view(-1)
 
     def read(self, out: Tensor, x_t: Tensor, t: Tensor) -> Prediction:
-        """The network's output (B, out_channels, H, W) at (x_t, t) as an estimate of x0, and of the variance if it is learned."""
+        """The network's output (B, out_channels, H, W) at (x_t, t) as an estimate of x0, and of a learned variance."""
         out, place = out.chunk(2, 1) if self.learned else (out, None)
         if self.prediction in READINGS:
             skip, scale, *_ = self.at(t, x_t)

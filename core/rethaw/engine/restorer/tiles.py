@@ -23,8 +23,8 @@ Size = tuple[int, int]
 def tile_size(restorer: Restorer, tile: int, trained: Sequence[int]) -> Size | None:
     """The tiles that an image larger than them is restored in; None for images of any size at once.
 
-    tile: the side that the pipeline names, 0 for none. trained: the shape (C, H, W) of training images, if it is known; a
-    network whose answer depends on the size is used at that.
+    tile: the side that the pipeline names, 0 for none. trained: the shape (C, H, W) of training images, if it is
+    known; a network whose answer depends on the size is used at that.
     """
     multiple = restorer.multiple
     if restorer.fixed_size and trained:
@@ -34,10 +34,10 @@ def tile_size(restorer: Restorer, tile: int, trained: Sequence[int]) -> Size | N
 
 
 def tiled(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, size: Size | None) -> Tensor:
-    """The network's output for images (B, C, H, W): padded to a multiple of what it needs, in tiles where they are large.
+    """The network's output for images (B, C, H, W): padded to the multiple that it needs, in tiles where they are large.
 
-    Tiles overlap, faded into each other so that no seam shows, and begin at multiples of what the network needs, so that
-    each pixel lies on the same place of its patch or stride as in the whole image.
+    Tiles overlap, faded into each other so that no seam shows, and begin at multiples of what the network needs, so
+    that each pixel lies on the same place of its patch or stride as in the whole image.
     """
     height, width = x.shape[-2:]
     down, right = -height % restorer.multiple, -width % restorer.multiple
@@ -66,8 +66,10 @@ def in_tiles(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, most: Size) -
     total, weight = None, x.new_zeros(height, width)
     corners, count = list(itertools.product(rows, columns)), max(1, TILES_AT_ONCE // len(x))
     for some in (corners[i : i + count] for i in range(0, len(corners), count)):
-        part = {k: cuts(v, some, size) if v.dim() == 4 else v.repeat(len(some), *(1,) * (v.dim() - 1))
-                for k, v in cond.items()}
+        part = {
+            k: cuts(v, some, size) if v.dim() == 4 else v.repeat(len(some), *(1,) * (v.dim() - 1))
+            for k, v in cond.items()
+        }
         out = restorer.backbone(cuts(x, some, size), t.repeat(len(some)), part).chunk(len(some))
         for (top, left), piece in zip(some, out, strict=True):
             here = (..., slice(top, top + size[0]), slice(left, left + size[1]))
@@ -96,7 +98,7 @@ def starts(length: int, side: int, multiple: int) -> list[int]:
 
 
 def ramp(size: int, overlap: int, like: Tensor) -> Tensor:
-    """The weight of a tile along one side: sin² over the overlap, so that its border, short of context, hardly counts."""
+    """The weight of a tile along a side: sin² over the overlap, so that its border, short of context, hardly counts."""
     at = torch.arange(size, device=like.device, dtype=like.dtype)
     inward = ((torch.minimum(at, size - 1 - at) + 1) / (overlap + 1)).clamp(max=1)
     return torch.sin(inward * (math.pi / 2)).square()

@@ -35,7 +35,6 @@ def checked_state(
     return state
 
 
-
 def check_start(severity: float | Tensor, count: int) -> float | Tensor:
     """A severity that a walk can begin at, in (0, 1]: one for all, or one for each image."""
     given = severity.tolist() if isinstance(severity, Tensor) and severity.dim() else [float(severity)]

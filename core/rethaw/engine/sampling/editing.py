@@ -11,9 +11,10 @@ from torch import Tensor
 from rethaw.api import HasCoefficients, Restore, RethawError, Rng, State, Step
 from rethaw.engine.degradation.composition import known
 from rethaw.engine.degradation.observe import degraded
+from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.likelihood import Likelihood, likelihood
 from rethaw.engine.sampling.reference import between
-from rethaw.engine.sampling.walking import AS_PIPELINE, How, Walker, last
+from rethaw.engine.sampling.walking import Walker, last
 from rethaw.ops import check_severity, generators, needs_coefficients, severity_rows
 
 
@@ -27,15 +28,17 @@ class Encoder(Protocol):
     ) -> Iterator[Step]: ...
 
 
-def generation(walker: Walker, n: int, how: How = AS_PIPELINE, size: tuple[int, int] | None = None, first: int = 0) -> Iterator[Step]:
-    """The trajectory of n images from samples of x_1; image i is the same whatever n is. first: the number of the first."""
+def generation(
+    walker: Walker, n: int, how: How = AS_PIPELINE, size: tuple[int, int] | None = None, first: int = 0
+) -> Iterator[Step]:
+    """The trajectory of n images from samples of x_1, numbered from `first`; image i is the same whatever n is."""
     seed = walker.seed(how)
     x, state = walker.start(n, size, seed, first)
     return walker.trajectory(x, 1.0, how, state=state, generator=generators(seed + 1, n, first))
 
 
 def variation(walker: Walker, x0: Tensor, strength: float, how: How = AS_PIPELINE, first: int = 0) -> Iterator[Step]:
-    """The trajectory of new images after references (SDEdit, 2108.01073): degraded to severity `strength`, and restored.
+    """The trajectory of new images after references (SDEdit, 2108.01073): degraded to `strength`, and restored.
 
     strength: 1 leaves nothing of the reference; 0 keeps it, as a walk of no step. Image i depends on (seed, i) alone.
     """
@@ -92,7 +95,8 @@ def log_likelihood(
 ) -> Likelihood:
     """log p of clean images (B, C, H, W) in nats and in bits a dimension, for degradations α x0 + σ z with Gaussian z.
 
-    See `rethaw.engine.sampling.likelihood.likelihood` for the options: steps, solver, probes, dequantise, tolerance, watch.
+    See `rethaw.engine.sampling.likelihood.likelihood` for the options: steps, solver, probes, dequantise, tolerance,
+    watch.
     """
     x = images.to(walker.parts.device)
     rng = generator or generators(walker.seed(how), len(x))

@@ -1,4 +1,4 @@
-"""What restoring does to people's files: read, restored in their own size, colours and depth, written; many side by side."""
+"""Restoring people's files: read, restored in their own size, colours and depth, written; many side by side."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from rethaw import pictures
 from rethaw.api import RethawError, State
 from rethaw.engine.sampling.film import Film, Frame
-from rethaw.engine.sampling.walking import AS_PIPELINE, How, Walker
-from rethaw.images import Picture, read_image, write_image
+from rethaw.engine.sampling.how import AS_PIPELINE, How
+from rethaw.engine.sampling.walking import Walker, last
+from rethaw.images import Picture, read_image, to_picture, write_image
 from rethaw.ops import expand, generators, rand
 
 STATIONS, FRAMES = 8, 40
@@ -32,8 +32,8 @@ ENDINGS = (".png", "-strip.png", "-degraded.png", ".gif")
 class Job:
     """What to do with each image.
 
-    severity: of the image; None: what the run estimates, else 1. degrade: the image is clean and degraded first. state: a
-    known state, by key the file that holds it. strip, animate: whether stations of the way are kept for them.
+    severity: of the image; None: what the run estimates, else 1. degrade: the image is clean and degraded first.
+    state: a known state, by key the file that holds it. strip, animate: whether stations of the way are kept for them.
     """
 
     severity: float | None = None
@@ -55,16 +55,14 @@ class Restored(NamedTuple):
     frames: list[Frame]
 
 
-def restore_picture(
-    walker: Walker, picture: Picture, job: Job, index: int = 0, state: State | None = None
-) -> Restored:
+def restore_picture(walker: Walker, picture: Picture, job: Job, index: int = 0, state: State | None = None) -> Restored:
     """Restores a picture; its transparency, greyness, depth and metadata stay. index: its number, for the seed."""
     seed, x = walker.seed(job.how), picture.pixels[None].to(walker.parts.device)
     how, state = job.how, state or given_state(job.state, x)
     if job.degrade:
         x, drawn = walker.parts.degrade(x, 1.0 if job.severity is None else job.severity, seed, index)
         own = walker.parts.conditions_of(picture.pixels[None], seed, index)
-        how, state = replace(how, cond={**own, **how.cond}), walker.parts.known(drawn)
+        how, state = how.with_values({**own, **how.values}), walker.parts.known(drawn)
     severity, estimated = severity_of(walker, x, job)
     stations, frames = Film(STATIONS * job.strip), Film(FRAMES * job.animate)
     for step in walker.restoration(x, severity, how, state=state, generator=generators(seed, 1, index)):
@@ -109,6 +107,28 @@ def makes_colour(walker: Walker, like: Tensor) -> bool:
     return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
 
+def restore_images(walker: Walker, images: Any, severity: float | Tensor | None, how: How, state: State | None) -> Any:
+    """Restores images that are degraded already: by the measurement, if there is one.
+
+    A tensor (B, C, H, W) gives a tensor. A picture (a path, PIL image or numpy array) gives a `Picture` as `rethaw
+    restore` would write it, with `save(path)`, a tensor (C, H, W) a tensor; a list gives a list. severity: one for
+    all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to). state: of each
+    image, batch first.
+    """
+    if isinstance(images, Tensor) and images.dim() == 4:
+        return last(walker.restoration(images, severity, how, state=state)).x
+    if not isinstance(images, (list, tuple)):
+        return restore_images(walker, [images], severity, how, state)[0]
+    found: list[Picture | Tensor] = []
+    for i, image in enumerate(images):
+        picture = to_picture(image, walker.parts.config.restorer.channels)
+        own = float(severity[i]) if isinstance(severity, Tensor) and severity.dim() else severity
+        job = Job(None if own is None else float(own), how.of_images(i, 1))
+        restored = restore_picture(walker, picture, job, i, state).picture
+        found.append(restored.pixels if isinstance(image, Tensor) else restored)
+    return found
+
+
 # --- many files --------------------------------------------------------------------------------------------------
 
 
@@ -136,8 +156,8 @@ def restore_files(
 ) -> Report:
     """Restores files into a folder; one that fails is named in the report and the rest goes on.
 
-    Files are read and results written in threads beside the restoring. Ctrl-C ends it after what is finished. watch: called
-    with the files done. notify: called with what the user should know of a file.
+    Files are read and results written in threads beside the restoring. Ctrl-C ends it after what is finished. watch:
+    called with the files done. notify: called with what the user should know of a file.
     """
     report = Report()
     channels = walker.parts.config.restorer.channels
@@ -180,9 +200,7 @@ def ahead(
     yield from waiting
 
 
-def write_about(
-    restored: Restored, file: Path, folder: Path, name: str, job: Job, began: float
-) -> dict[str, Any]:
+def write_about(restored: Restored, file: Path, folder: Path, name: str, job: Job, began: float) -> dict[str, Any]:
     """Writes a restored image and what belongs to it; its row of the report."""
     picture = restored.picture
     write_image(folder / f"{name}.png", picture.pixels, like=picture)

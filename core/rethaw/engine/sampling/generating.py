@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from rethaw import pictures
 from rethaw.api import Step
 from rethaw.engine.sampling.editing import generation, variation
 from rethaw.engine.sampling.film import Film
-from rethaw.engine.sampling.walking import How, Walker
+from rethaw.engine.sampling.how import How
+from rethaw.engine.sampling.walking import Walker
 from rethaw.images import read_image, write_image
 
 BATCH, FRAMES = 16, 40
@@ -32,15 +32,15 @@ def generate_files(
 ) -> dict[str, Any]:
     """Writes 000.png …, grid.png and perhaps animation.gif; what a report says of them.
 
-    size: (H, W), as in training if None. start: a picture to start from, and how far it is degraded. watch: called with the
-    images done.
+    size: (H, W), as in training if None. start: a picture to start from, and how far it is degraded. watch: called
+    with the images done.
     """
     channels = walker.parts.config.restorer.channels
     reference = read_image(start[0], channels).pixels if start else None
     made, film = [], Film(FRAMES * animate)
     for first in range(0, n, BATCH):
         count = min(BATCH, n - first)
-        own = replace(how, cond={key: values[first : first + count] for key, values in how.cond.items()})
+        own = how.of_images(first, count)
         steps: Iterator[Step]
         if start and reference is not None:
             steps = variation(walker, reference.expand(count, *reference.shape), start[1], own, first)

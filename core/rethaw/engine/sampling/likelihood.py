@@ -50,9 +50,9 @@ def likelihood(
     """The density of clean images x (B, C, H, W) under the model that is the restorer's probability flow.
 
     steps: of the walk from 0 to 1, even in the log of the noise level. solver: euler, heun, rk4 or adaptive (to
-    `tolerance`). probes: Rademacher vectors of Hutchinson's estimate of the trace; 0 takes the exact one (D calls of the
-    network's gradient), None that for up to 64 values an image, else 1. dequantise: x is of 8 bits; adds uniform noise
-    and counts the bits of the integers, as the literature does. watch: called with the steps done.
+    `tolerance`). probes: Rademacher vectors of Hutchinson's estimate of the trace; 0 takes the exact one (D calls of
+    the network's gradient), None that for up to 64 values an image, else 1. dequantise: x is of 8 bits; adds uniform
+    noise and counts the bits of the integers, as the literature does. watch: called with the steps done.
     Raises RethawError where the degradation has no coefficients, no derivatives or no Gaussian end.
     """
     lacking = needs_coefficients(degradation, gaussian=True, smooth=True)
@@ -117,7 +117,7 @@ def exact_trace(restore: Restore, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]
 
 
 class Hutchinson:
-    """x̂0 and an unbiased estimate of tr(∂x̂0/∂x): the mean of εᵀ ∂x̂0/∂x ε, ε = ±1 kept for the whole flow (1810.01367)."""
+    """x̂0 and an unbiased estimate of tr(∂x̂0/∂x): the mean of εᵀ ∂x̂0/∂x ε, ε = ±1 the same in all steps (1810.01367)."""
 
     def __init__(self, x: Tensor, generator: Rng, probes: int) -> None:
         self.ε = [torch.where(rand(x, generator) < 0.5, -1.0, 1.0).to(x.dtype) for _ in range(probes)]

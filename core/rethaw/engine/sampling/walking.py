@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from rethaw.api import Observation, Restore, RethawError, Rng, State, Step, has_prior
-from rethaw.config.model import Component, Guidance
 from rethaw.engine.classifier.guiding import Classifier, toward_label
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import LEAST
-from rethaw.engine.restorer.conditioners import Values
 from rethaw.engine.restorer.consistency import consistent, precise
 from rethaw.engine.restorer.guidance import guided, network_call, pipeline_guidance
 from rethaw.engine.restorer.network import Restorer
@@ -23,38 +20,13 @@ from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
 from rethaw.engine.sampling.checks import all_severities, check_start, checked_state
+from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.ops import generators, severity_rows
 
 
 @dataclass(frozen=True)
-class How:
-    """How to sample; what is None is as the pipeline says.
-
-    sampler: by name, or a whole component. steps: of the sampler. cond: values by field, one an image. guidance: all of it, or
-    only its scale. seed: of everything random; image i depends on (seed, i) alone.
-    """
-
-    sampler: str | Component | None = None
-    steps: int | None = None
-    cond: Values = field(default_factory=dict)
-    guidance: Guidance | float | None = None
-    seed: int | None = None
-
-    def of_each(self, values: Mapping[str, Any], count: int) -> How:
-        """The same with these values beside its own condition, each for so many images."""
-        return replace(self, cond={**self.cond, **{key: [value] * count for key, value in values.items()}})
-
-    def of_image(self, index: int) -> How:
-        """The same for one image of the batch."""
-        return replace(self, cond={key: values[index : index + 1] for key, values in self.cond.items()})
-
-
-AS_PIPELINE = How()
-
-
-@dataclass(frozen=True)
 class Walker:
-    """A pipeline's parts with trained weights. fitted: the prior's tensors. image_shape: (C, H, W) of training images."""
+    """A pipeline's parts with trained weights; fitted: the prior's tensors; image_shape: (C, H, W) in training."""
 
     parts: Parts
     restorer: Restorer
@@ -102,10 +74,10 @@ class Walker:
     ) -> Iterator[Step]:
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
-        severity: one for all, one for each image (B,), or None for what `estimate` says. state: ξ where it is known; None
-        where nobody knows it ({} is drawn where nothing is random). generator: of samplers that draw. observation: a
-        measurement, for samplers that keep to one. Raises RethawError before the first network call where the sampler
-        cannot work with the degradation.
+        severity: one for all, one for each image (B,), or None for what `estimate` says. state: ξ where it is known;
+        None where nobody knows it ({} is drawn where nothing is random). generator: of samplers that draw.
+        observation: a measurement, for samplers that keep to one. Raises RethawError before the first network call
+        where the sampler cannot work with the degradation.
         """
         config, degradation = self.parts.config, self.parts.degradation
         x = self.fitting(x)
@@ -132,8 +104,8 @@ class Walker:
         return x.to(self.parts.device)
 
     def bound(self, degradation: Hosted, x: Tensor, state: State | None, how: How = AS_PIPELINE) -> Restore:
-        """The restorer for a walk on images like x, as samplers call it: condition, guidance, prediction type inside."""
-        config, values = self.parts.config, how.cond
+        """The restorer for a walk on images like x, as samplers call it: condition and guidance inside."""
+        config, values = self.parts.config, how.values
         guidance = pipeline_guidance(config, how.guidance)
         if how.guidance is not None and guidance.scale != 1 and not (values or guidance.negative):
             raise RethawError(
@@ -171,7 +143,8 @@ class Walker:
     ) -> Iterator[Step]:
         """The trajectory from degraded images y to restored ones: from y itself, or from x_1 where y is a measurement.
 
-        severity, state: of the degradation that y went through; severity None: what the run estimates, 1 of a measurement.
+        severity, state: of the degradation that y went through; severity None: what the run estimates, 1 of a
+        measurement.
         """
         rng = generator or generators(self.seed(how), len(y))
         if self.parts.measurement is None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -36,7 +36,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     with replacing(path) as file:
         file.write(HEAD + b"0" * 64 + b"\n")
         hashing = Hashing(file)
-        torch.save(dict(content), hashing)
+        torch.save(dict(content), cast("IO[bytes]", hashing))
         file.seek(len(HEAD))
         file.write(hashing.hash.hexdigest().encode())
 

@@ -1,8 +1,9 @@
 """What training minimises: at which severities, which distance, weighted how.
 
-The loss compares the network's own output with the one that would be right (`Parameterization.target`), so that it is of
-order one whatever is predicted, and finite at every severity. Uniform weighting is that and nothing else: L_simple for
-eps, flow matching's loss for flow, EDM's for edm. The other weightings are defined, as in their papers, by the weight
+The loss compares the network's own output with the one that would be right (`Parameterization.target`), so that it is
+of order one whatever is predicted, and finite at every severity. Uniform weighting is that and nothing else: L_simple
+for eps, flow matching's loss for flow, EDM's for edm. The other weightings are defined, as in their papers, by the
+weight
 w(SNR) of ‖x̂0 - x0‖², SNR = α²/σ²; since x̂0 - x0 = scale·(out - target), the output's own error has weight
 w(SNR)·scale², which makes them mean the same for every prediction type.
 """

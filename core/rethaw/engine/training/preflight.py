@@ -41,7 +41,9 @@ def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple
         ) from error
     wanted = (2, parts.parameterization.out_channels, *x.shape[2:])
     if not isinstance(out, Tensor) or out.shape != wanted:
-        raise ComponentError(f"{name} does not keep its contract: it gave {form_of(out)} for {form_of(x)}, not {wanted}")
+        raise ComponentError(
+            f"{name} does not keep its contract: it gave {form_of(out)} for {form_of(x)}, not {wanted}"
+        )
 
 
 def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor]:

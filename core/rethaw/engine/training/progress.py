@@ -57,7 +57,7 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 class LogFile:
-    """log.jsonl: one line every few steps; lines past the step that a training resumes from are dropped. None: no log."""
+    """log.jsonl: a line every few steps; those past the step that a training resumes from are dropped. None: no log."""
 
     def __init__(self, path: Path | None, step: int) -> None:
         path = path or Path(os.devnull)

@@ -114,7 +114,7 @@ class RestorerTask:
         )
 
     def save(self, best: nn.Module, step: int) -> None:
-        """Writes the weights to use, the loss curve and a preview; and the description, should somebody have deleted it."""
+        """Writes the weights to use, the loss curve and a preview; and the description, if somebody has deleted it."""
         assert isinstance(best, Restorer)
         if not self.run.has("resolved.yaml"):
             self.run.describe(self.parts.config, self.parts.registry, self.image_shape)
@@ -135,8 +135,9 @@ def without_path(saved: str, mine: str) -> bool:
     """Whether two pipelines differ in the lines that name a path alone."""
     pairs = list(zip(saved.splitlines(), mine.splitlines(), strict=False))
     same_length = len(saved.splitlines()) == len(mine.splitlines())
-    return same_length and all(a == b or (a.strip().startswith("path:") and b.strip().startswith("path:"))
-                               for a, b in pairs)
+    return same_length and all(
+        a == b or (a.strip().startswith("path:") and b.strip().startswith("path:")) for a, b in pairs
+    )
 
 
 def difference(saved: str, mine: str) -> str:

@@ -35,9 +35,20 @@ Autocast = Callable[[], AbstractContextManager[Any]]
 class Task(Protocol):
     """What is trained: a network, and what it minimises."""
 
-    network: nn.Module
-    checkpoint: Path
-    log: Path | None
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that resuming needs."""
+        ...
+
+    @property
+    def log(self) -> Path | None:
+        """The file that losses are logged in."""
+        ...
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device, autocast: Autocast) -> Tensor:
         """The loss of a batch of the data's items; model: the network, perhaps wrapped for several processes."""
