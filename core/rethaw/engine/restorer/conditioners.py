@@ -148,12 +148,15 @@ def hide_clean_image(member: Member) -> None:
         )
 
 
+HOW_TO_HAVE = {
+    "caption": "core.folder takes captions: sidecar, metadata, or a template such as captions: 'a photo of a {label}'.",
+    "label": "core.folder takes labels from the names of sub-folders.",
+}
+
+
 def how_to_have(field: str) -> str:
     """How data gets a field."""
-    return {
-        "caption": 'core.folder takes captions: sidecar, metadata, or a template such as captions: "a photo of a
-        {label}".', "label": "core.folder takes labels from the names of sub-folders.",
-    }.get(field, "The dataset's items must have it.")
+    return HOW_TO_HAVE.get(field, "The dataset's items must have it.")
 
 
 def check_read(what: str, given: Iterable[str], known: Sequence[str], otherwise: str) -> None:
