@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import rethaw
+from rethaw import pictures
 from rethaw.api import Context
 from rethaw.engine.training.examples import Order, loader
 from rethaw.ops import seeded
-from rethaw.pictures import layout as pictures
 
 CAPTION = "a photo of a {label}"
 SCALES = (0.0, 1.0, 3.0)
