@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 from torch import Tensor
 
+from rethaw import pictures
 from rethaw.api import RethawError
-from rethaw.pictures import layout as pictures
-from rethaw.pictures import plot
-from rethaw.pictures.layout import before_after, grid, save, save_animation, sheet, strip, to_pil
-from rethaw.pictures.plot import curve
+from rethaw.pictures import before_after, beside, curve, curves, grid, save, save_animation, sheet, strip, to_pil
+from rethaw.pictures.canvas import text_width, wrapped
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -39,8 +40,7 @@ def times(cell: Image.Image, factor: int) -> Image.Image:
 def test_to_pil() -> None:
     values = np.asarray(to_pil(torch.tensor([[[-9.0, -1, 0.2 / 127.5, 1, 9, torch.nan]]])))
     assert values.tolist() == [[0, 0, 128, 255, 255, 0]]
-    assert to_pil(noise(3, 4, 6)).size == (6, 4) and to_pil(noise(1, 3, 4, 6).bfloat16()).mode == "RGB"
-    assert to_pil(noise(5, 1, 8, 8)).width > 8
+    assert to_pil(noise(3, 4, 6)).size == (6, 4) and to_pil(noise(3, 4, 6).bfloat16()).mode == "RGB"
     with pytest.raises(RethawError, match="not \\(2, 4, 4\\)"):
         to_pil(noise(2, 4, 4))
 
@@ -83,34 +83,75 @@ def test_before_after_shows_the_same_detail_of_each() -> None:
         before_after([("", "", a), ("", "", noise(3, 8, 8))])
 
 
+def test_beside() -> None:
+    a, b = to_pil(noise(3, 8, 6)), to_pil(noise(1, 5, 9))
+    both = beside([a, b])
+    assert both.size == (15, 8) and has(both, a) and has(both, b)
+
+
+def test_the_test_card_has_every_hue_and_is_whole() -> None:
+    card = pictures.testcard()
+    assert card.shape == (3, 256, 256) and card.dtype == torch.float32
+    assert torch.equal(((card + 1) * 127.5).round() / 127.5 - 1, card) and card.abs().max() <= 1
+    hues = np.asarray(to_pil(card).convert("HSV"))[..., 0]
+    assert all((hues // 43 == i).sum() > 100 for i in range(6))
+
+
+# --- plots -------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("log_y", [False, True])
 @settings(deadline=None, max_examples=20)
-@given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=9))
+@given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=9))
 def test_any_curve_is_drawn_or_refused(log_y: bool, values: list[float]) -> None:
     try:
         picture = curve(list(enumerate(values)), "loss", "step", "l1", log_y)
     except RethawError:
-        assert not any(np.isfinite(v) and (v > 0 or not log_y) for v in values)
+        assert not any(abs(v) < 1e100 and (v > 1e-100 or not log_y) for v in values)
         return
     assert picture.size == (800, 460)
 
 
-@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
-def test_ticks_are_few_and_embrace_the_values(low: float, span: float) -> None:
-    ticks = plot._ticks(low, low + span, 5)
-    slack = 1e-6 * (span + abs(low))
-    assert 2 <= len(ticks) <= 8 and ticks == sorted(ticks)
-    assert ticks[0] <= low + slack and ticks[-1] >= low + span - slack
+COLOURS = (217, 72, 15), (28, 126, 214), (47, 158, 68)
 
 
-def test_ticks_are_round() -> None:
-    assert plot._ticks(0.03, 0.43, 5) == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert [round(10**t, 6) for t in plot._decades(-1.2, -0.2)] == [0.05, 0.1, 0.2, 0.5, 1]
+@pytest.mark.parametrize(("middle", "log_y"), [(50.5, False), (10.0, True)])
+def test_a_curve_is_where_its_points_are(middle: float, log_y: bool) -> None:
+    """A horizontal line midway between two others; on a logarithmic axis at their geometric mean."""
+    lines = {str(y): [(0.0, y), (1.0, y)] for y in (1.0, middle, 100.0)}
+    column = np.asarray(curves(lines, "", "x", "y", log_y))[:, 400]
+    low, mid, high = (np.nonzero((column == colour).all(1))[0].mean() for colour in COLOURS)
+    assert low > mid > high and abs(mid - (low + high) / 2) < 1
 
 
-def test_letters_that_the_font_lacks_are_spelt() -> None:
-    assert pictures.spelt("σ → ½ é 猫") == "sigma -> 1?2 e ?"
-    assert "…" in pictures._wrapped("w" * 99, 15, 100) and pictures._wrapped("a b", 15, 500) == "a b"
+def test_points_that_are_not_finite_are_left_out() -> None:
+    clean = [(0.0, 1.0), (1.0, 2.0), (3.0, 4.0)]
+    dirty = [*clean[:2], (2.0, float("nan")), (float("inf"), 1.0), (2.5, float("-inf")), clean[2]]
+    assert curve(dirty, "a", "b", "c") == curve(clean, "a", "b", "c")
+    assert curve([*clean, (4.0, 0.0), (5.0, -1.0)], "a", "b", "c", True) == curve(clean, "a", "b", "c", True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$", "$x^", "_hidden", "猫", "a\x1b[31mb", "\udcff", "σ → ½", "", "%", "\\frac"])
+def test_any_text_is_drawn_as_it_is(name: str) -> None:
+    lines = {name: [(0.0, 1.0), (1.0, 2.0)], "other": [(0.0, 2.0), (1.0, 1.0)]}
+    assert curves(lines, name, name, name).size == (800, 460)
+    assert strip([noise(3, 8, 8)], [name], name).size[0] > 8
+    assert curves({"_hidden": [(0.0, 1.0)]}, "", "", "") != curves({"": [(0.0, 1.0)]}, "", "", "")
+
+
+def test_matplotlib_is_imported_when_it_draws_and_pyplot_never() -> None:
+    code = (
+        "import sys, rethaw.pictures as p; assert 'matplotlib' not in sys.modules;"
+        "p.curve([(0, 1), (1, 2)], '', '', ''); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_long_words_are_cut_and_missing_characters_marked() -> None:
+    assert wrapped("w" * 99, 15, 100).endswith("…") and text_width(wrapped("w" * 99, 15, 100), 15) <= 100
+    assert wrapped("a b", 15, 500) == "a b" and wrapped("a b", 15, 12) == "a\nb"
+    assert wrapped("σ → ½ é 猫 \x1b[0m", 15, 500) == "σ → ½ é ? ?[0m"
 
 
 # --- files -------------------------------------------------------------------------------------------------

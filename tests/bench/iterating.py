@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import rethaw
+from rethaw import pictures
 from rethaw.builtin.datasets.photos import HELD_OUT, photo
 from rethaw.files import write_text
 from rethaw.images import read_image
 from rethaw.ops import generators
-from rethaw.pictures import layout as pictures
-from rethaw.pictures import plot
 
 SIDE, SEED, STEPS = 160, 0, 20
 LENGTHS = {"few": 100, "many": 1000}
@@ -186,7 +185,7 @@ def main(to: str = "experiments", *parts: str) -> None:
     if "sharpness" in chosen:
         blur = profile(trained(folder / "blur-many", TASKS["blur"], LENGTHS["many"], 48), clean)
         pictures.save(
-            plot.curves(
+            pictures.curves(
                 blur, "Heavy severities blur, mild ones sharpen", "severity t", "sharpness, of the photograph = 1"
             ),
             folder / "sharpness.png",

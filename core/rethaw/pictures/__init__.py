@@ -1,3 +1,20 @@
-from rethaw.pictures.layout import before_after, beside, grid, save, save_animation, sheet, strip, to_pil
+"""What we draw: strips, grids, before and after, animations, plots, and a picture to try degradations on."""
+
+from rethaw.pictures.animation import save_animation
+from rethaw.pictures.canvas import save, testcard, to_pil
+from rethaw.pictures.layout import before_after, beside, grid, sheet, strip
 from rethaw.pictures.plot import curve, curves
-from rethaw.pictures.testcard import testcard
+
+__all__ = [
+    "before_after",
+    "beside",
+    "curve",
+    "curves",
+    "grid",
+    "save",
+    "save_animation",
+    "sheet",
+    "strip",
+    "testcard",
+    "to_pil",
+]
