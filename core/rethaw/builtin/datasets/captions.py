@@ -64,10 +64,8 @@ def metadata(files: Listing) -> list[str | None]:
     captions = {nfc(os.path.normpath(folder / name)): text for folder, name, text in known}
     found = [captions.get(nfc(os.path.normpath(path))) for path in files.images]
     if None in found:  # names with the backslashes of Windows, and ways through links
-        ends = {nfc(str((folder / name.replace("\\", "/")).resolve())): text for folder, name, text in known}
-        found = [
-            text or ends.get(nfc(str(Path(path).resolve()))) for text, path in zip(found, files.images, strict=True)
-        ]
+        ends = {nfc(os.path.realpath(folder / name.replace("\\", "/"))): text for folder, name, text in known}
+        found = [text or ends.get(nfc(os.path.realpath(path))) for text, path in zip(found, files.images, strict=True)]
     return found
 
 
@@ -75,7 +73,7 @@ def rows(table: Path) -> Iterator[tuple[Path, str, str]]:
     """Folder, image and caption of each row of a table."""
     for number, row in read_table(table):
         name, text = row.get("file_name"), row.get("text", row.get("caption"))
-        if not isinstance(name, str):
+        if not isinstance(name, str) or "\0" in name:
             kind = "a row" if table.suffix.lower() == ".csv" else "a JSON object"
             raise RethawError(f"{table}:{number} is not {kind} with a file_name", HINTS["metadata"])
         if isinstance(text, str):

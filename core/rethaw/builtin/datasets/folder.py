@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ class Folder:
 
     def item(self, index: int, generator: Generator) -> Item:
         """The image of that index, or the next one that can be read."""
-        for at in (*range(index, len(self.files)), *range(index)):
+        for at in chain(range(index, len(self.files)), range(index)):
             if self.broken[at]:
                 continue
             try:

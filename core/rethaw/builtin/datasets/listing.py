@@ -61,8 +61,9 @@ def list_folder(root: str) -> Listing:
     Left out: folders that rethaw has written (runs, results), links that lead nowhere or back, pipes and devices,
     folders that cannot be read. Raises RethawError for a root that is no readable folder.
     """
-    found = Listing(root)
-    seen = {identity(place) for place in Path(root).resolve().parents}
+    found, seen = Listing(root), set[tuple[int, int]]()
+    with suppress(OSError):
+        seen |= {identity(place) for place in Path(os.path.realpath(root)).parents}
     folders, links = [root], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
@@ -176,7 +177,7 @@ def fingerprint(found: Listing, texts: Iterable[str] = ()) -> str:
     for path in found.images:
         row: list[object] = [nfc(found.relative(path)).replace(os.sep, "/")]
         with suppress(OSError):
-            status = Path(path).stat()
+            status = os.stat(path)  # noqa: PTH116 - a sixth of the time that a Path takes
             row += [status.st_size, int(status.st_mtime)]
         digest.update(repr(row).encode())
     for text in texts:

@@ -50,8 +50,9 @@ def encoding_of(data: bytes) -> str:
     for bom, name in BOMS.items():
         if data.startswith(bom):
             return name
-    if 0 in data:
-        return "utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be"
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    if 8 * min(even, odd) < max(even, odd):
+        return "utf-16-le" if odd > even else "utf-16-be"
     try:
         data.decode()
     except UnicodeDecodeError:
