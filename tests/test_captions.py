@@ -146,7 +146,7 @@ def test_texts_beside_images_whatever_the_case_of_their_ending(tmp_path: Path) -
 # --- faults -----------------------------------------------------------------------------------------------------
 
 NOT_TEXT = {
-    "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)), 1),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)), 4),
     "UTF-8 cut short": ("erste Zeile\nschön, größer, Öl und é".encode()[:-1], 2),
     "one wrong byte in UTF-8": ("Kätzchen\nschön\n".encode() + b"gr\xff\xc3\xb6\xc3\x9fer", 3),
     "undefined in Windows-1252": (b"one\ntwo\nthree \x81\n", 3),
