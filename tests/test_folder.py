@@ -24,7 +24,7 @@ def test_an_image_from_memory_is_the_image_of_the_file(channels: int, tmp_path: 
     first = [data.item(i, generator())["image"] for i in range(len(data))]
     assert len(data.held) == len(data)
     for path in data.files:
-        path.unlink()
+        Path(path).unlink()
     again = [data.item(i, generator())["image"] for i in range(len(data))]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True)) and not data.skipped
 
@@ -43,7 +43,7 @@ def test_deeper_images_are_not_held(tmp_path: Path) -> None:
 
 
 def test_no_more_is_held_than_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "HELD", 2 * 3 * 40 * 32)
+    monkeypatch.setattr(folder, "CACHE", 2 * 3 * 40 * 32)
     data = folder.Folder(Params(photos(tmp_path / "photos", size=(40, 32)), size=24))
     for i in range(len(data)):
         data.item(i, generator())

@@ -326,7 +326,13 @@ class Item(TypedDict, total=False):
 
 
 class Dataset(Protocol):
-    """Clean images. `classes` (class names, perhaps none) and `skipped` (files left out, with reasons) are optional."""
+    """Clean images. Optional attributes, which the host finds:
+
+    `classes` (sequence of text): class names, perhaps none.
+    `skipped` (mapping of text to text): paths that are left out, with reasons, as far as this process knows. It may grow.
+    `fingerprint` (text): a digest that changes when the data change (which images there are, what is in them), and not
+    when they move; cheap, so made of names, sizes and times of change.
+    """
 
     def __len__(self) -> int: ...
 

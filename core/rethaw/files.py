@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -54,6 +56,26 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def json_text(content: object) -> str:
+    """JSON that every program can read: nan and infinities, which JSON does not have, become null."""
+    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+
+
+def plain(value: object) -> object:
+    """A value in JSON's types: numbers of numpy and torch as numbers, what JSON has no type for as text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(item) for item in value]
+    numbers = getattr(value, "tolist", None)
+    return plain(numbers()) if callable(numbers) else str(value)
 
 
 def sweep(folder: Path) -> None:

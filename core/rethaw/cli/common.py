@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,9 +30,9 @@ def plural(count: int, word: str) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON in one step."""
-    from rethaw.files import write_text
+    from rethaw.files import json_text, write_text
 
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json_text(content))
 
 
 def spare_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -6,7 +6,7 @@ waits for the device.
 
 from __future__ import annotations
 
-from rethaw.images import find_images, from_pil, read_image
+from rethaw.images import SUFFIXES, find_images, from_pil, read_image
 from rethaw.ops.classes import with_classes
 from rethaw.ops.coefficients import combine, needs_coefficients, noise_of, posterior, reciprocal, schedule, severity_at
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
@@ -30,6 +30,7 @@ from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
 from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
 
 __all__ = [
+    "SUFFIXES",
     "Constant",
     "FlowSolver",
     "Rates",

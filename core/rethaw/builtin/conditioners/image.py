@@ -34,7 +34,7 @@ class Image:
     def tensor(self, value: Any) -> Tensor:
         """A tensor (C, H, W), a file or a PIL image as (channels, H, W)."""
         if isinstance(value, str | Path):
-            return read_image(Path(value), self.params.channels).pixels
+            return read_image(Path(value).expanduser(), self.params.channels).pixels
         image = value if isinstance(value, Tensor) else from_pil(value, self.params.channels).pixels
         if image.dim() != 3 or image.shape[0] != self.params.channels:
             raise RethawError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +13,17 @@ from rethaw.builtin.conditioners.params import Label as Params
 from rethaw.ops import with_classes
 
 
+def nfc(label: object) -> str:
+    """Composed Unicode: systems write é as one character or as two, and both name one class."""
+    return unicodedata.normalize("NFC", str(label))
+
+
 class Label:
     """A label as a one-hot `vector` (B, classes); the null condition is all zeros."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.index = {name: i for i, name in enumerate(params.classes)}
+        self.index = {nfc(name): i for i, name in enumerate(params.classes)}
         self.widths = {"vector": len(params.classes)}
 
     @classmethod
@@ -26,10 +32,11 @@ class Label:
         return with_classes(params, dataset)
 
     def encode(self, values: Sequence[Any], device: torch.device, generator: Rng | None) -> Cond:
-        unknown = sorted({str(value) for value in values} - set(self.index))
+        labels = [nfc(value) for value in values]
+        unknown = sorted(set(labels) - set(self.index))
         if unknown:
             raise RethawError(f"unknown label {', '.join(unknown)}", f"The labels are: {', '.join(self.index)}.")
-        at = torch.tensor([self.index[str(value)] for value in values], device=device)
+        at = torch.tensor([self.index[label] for label in labels], device=device)
         return {"vector": torch.nn.functional.one_hot(at, len(self.index)).float()}
 
     def null(self, like: Cond) -> Cond:

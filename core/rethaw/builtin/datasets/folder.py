@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Item, RethawError
-from rethaw.builtin.datasets.captions import captions_of
+from rethaw.builtin.datasets.captions import READ, captions_of
+from rethaw.builtin.datasets.listing import fingerprint, list_folder, nfc, passed_over
 from rethaw.builtin.datasets.params import Folder as Params
-from rethaw.ops import find_images, read_image
+from rethaw.ops import SUFFIXES, read_image
 
-HELD = 256 * 2**20
+CACHE = 256 * 2**20
 """Bytes of 8-bit pixels that a process holds, so that a small set is decoded once and not in every epoch."""
+LONGEST = 16
+"""Sides of an image beyond so many times the other are cut before anything is made larger."""
+UNREADABLE = (RethawError, OSError, MemoryError, RuntimeError)  # the last is what torch raises without memory
 
 
 class Folder:
-    """Squares cut from every image below a folder; files that cannot be read are skipped and listed in `skipped`."""
+    """Squares cut from every image below a folder; what cannot be read is left out and listed in `skipped`."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.files = find_images([params.path])
-        self.labels = [
-            file.relative_to(params.path).parts[0] if file.parent != params.path else None for file in self.files
-        ]
+        self.listing = list_folder(home(params.path))
+        self.files = self.listing.images
+        places = (self.listing.relative(path).partition(os.sep) for path in self.files)
+        self.labels = [nfc(folder) if below else None for folder, below, _ in places]
         self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
-        self.captions = captions_of(params.captions, params.path, self.files, self.labels) if params.captions else []
-        self.skipped: dict[str, str] = {}
+        self.left_out = self.listing.skipped | dict(passed_over(self.listing, READ.get(params.captions or "", ())))
+        if not self.files:
+            raise RethawError(f"{params.path} has no image in it", what_counts(self.left_out))
+        self.captions = captions_of(params.captions, self.listing, self.labels) if params.captions else []
+        self.broken = torch.zeros(len(self.files), dtype=torch.bool)
+        with suppress(RuntimeError, OSError):  # where the system has no shared memory, each process knows its own
+            self.broken.share_memory_()
+        self.reasons: dict[int, str] = {}
         self.held: dict[int, Tensor] = {}
-        self.room = HELD
+        self.room = CACHE
 
     def __len__(self) -> int:
         return len(self.files)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when images are added, removed, renamed or written anew, or a caption changes."""
+        return fingerprint(self.listing, self.captions)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What was left out, with reasons: when the folder was listed, and since by this process or its workers."""
+        for index in self.broken.nonzero().flatten().tolist():
+            if index not in self.reasons:  # a worker has met it
+                self.reasons[index] = self.fault(index)
+        return self.left_out | {self.files[index]: self.reasons[index] for index in sorted(self.reasons)}
+
     def item(self, index: int, generator: Generator) -> Item:
         """The image of that index, or the next one that can be read."""
-        for offset in range(len(self.files)):
-            at = (index + offset) % len(self.files)
-            path = str(self.files[at])
-            if path in self.skipped:
+        for at in chain(range(index, len(self.files)), range(index)):
+            if self.broken[at]:
                 continue
             try:
                 image = self.cut(self.read(at), generator)
-            except RethawError as error:
-                self.skipped[path] = error.message
+            except UNREADABLE as error:
+                self.reasons[at], self.broken[at] = reason_of(error), True
                 continue
-            item: Item = {"image": image, "path": path}
+            item: Item = {"image": image, "path": self.files[at]}
             if label := self.labels[at]:
                 item["label"] = label
             if self.captions:
@@ -53,26 +80,65 @@ class Folder:
             return item
         raise RethawError(
             f"none of the {len(self.files)} images below {self.params.path} can be read",
-            "; ".join(list(self.skipped.values())[:3]),
+            "; ".join(list(self.reasons.values())[:3]),
         )
+
+    def fault(self, index: int) -> str:
+        """Why an image cannot be read."""
+        try:
+            self.cut(self.read(index), Generator())
+        except UNREADABLE as error:
+            return reason_of(error)
+        return "it could not be read at one time, though it can now"
 
     def read(self, index: int) -> Tensor:
         """The whole image (C, H, W): from memory, or from its file. What fits into memory first stays there."""
         if index in self.held:
             return self.held[index] / 127.5 - 1
-        picture = read_image(self.files[index], self.params.channels)
-        if picture.depth == 8 and picture.pixels.numel() <= self.room:
-            self.room -= picture.pixels.numel()
-            self.held[index] = ((picture.pixels + 1) * 127.5).round().to(torch.uint8)
-        return picture.pixels
+        pixels = read_image(Path(self.files[index]), self.params.channels).pixels
+        if pixels.numel() <= self.room:
+            bytes_ = ((pixels + 1) * 127.5).round().to(torch.uint8)
+            if torch.equal(bytes_ / 127.5 - 1, pixels):  # not of deeper images
+                self.room -= pixels.numel()
+                self.held[index] = bytes_
+        return pixels
 
     def cut(self, image: Tensor, generator: Generator) -> Tensor:
         """A random square of the image, (C, size, size)."""
+        top, left, mirror = torch.rand(3, generator=generator).tolist()
         size, shorter = self.params.size, min(image.shape[-2:])
+        image = part(image, top, left, LONGEST * max(shorter, size))
         if shorter < size or (self.params.crop == "resize" and shorter != size):
             shape = [max(size, round(n * size / shorter)) for n in image.shape[-2:]]
             image = F.interpolate(image[None], shape, mode="bicubic", antialias=True)[0].clamp(-1, 1)
-        top, left, mirror = torch.rand(3, generator=generator).tolist()
-        y, x = int(top * (image.shape[-2] - size + 1)), int(left * (image.shape[-1] - size + 1))
-        square = image[:, y : y + size, x : x + size]
+        square = part(image, top, left, size)
         return square.flip(-1).contiguous() if self.params.flip and mirror < 0.5 else square.contiguous()
+
+
+def part(image: Tensor, top: float, left: float, longest: int) -> Tensor:
+    """At most `longest` rows and columns of an image, from the place that top and left in [0, 1) say."""
+    for axis, at in ((1, top), (2, left)):
+        side = min(longest, image.shape[axis])
+        image = image.narrow(axis, int(at * (image.shape[axis] - side + 1)), side)
+    return image
+
+
+def reason_of(error: Exception) -> str:
+    """One line."""
+    if isinstance(error, RethawError):
+        return error.message
+    return f"it cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+
+
+def home(path: Path) -> str:
+    """A path with `~` replaced by the user's folder."""
+    try:
+        return str(path.expanduser())
+    except RuntimeError as error:
+        raise RethawError(f"{path}: there is no such user's folder", "Write the whole path.") from error
+
+
+def what_counts(left_out: dict[str, str]) -> str:
+    """Which files would be images, and what was found instead."""
+    found = "".join(f"\n  {path}: {reason}" for path, reason in islice(left_out.items(), 3))
+    return f"Endings that count: {' '.join(sorted(SUFFIXES))}{found}"

@@ -17,14 +17,17 @@ AT = "rethaw.builtin.datasets"
 class Folder:
     """The images below a folder; the names of sub-folders are their labels.
 
-    Each process holds up to 256 MB of decoded 8-bit images, so that a small set is read once and not in every epoch.
+    Links to folders are followed. What cannot be read, has an ending that is not an image's, or was written by rethaw
+    (runs and results) is left out and listed. Each process holds up to 256 MB of decoded 8-bit images, so that a small
+    set is read once and not in every epoch.
 
-    path: the folder; it is searched to any depth.
+    path: the folder; it is searched to any depth. `~` is the user's folder.
     size: side of the square that is cut out of each image, in pixels.
     crop: resize scales the shorter side to `size` first; random cuts from the image as it is.
     flip: mirrors half of the images.
     channels: 3 for colour, 1 for grey.
-    captions: sidecar (photo.txt beside photo.png), metadata (metadata.jsonl with file_name and text), or a template over labels such as "a photo of a {label}"; by default there are none.
+    captions: sidecar (photo.txt beside photo.png), metadata (metadata.jsonl or metadata.csv with file_name and text),
+        or a template over labels such as "a photo of a {label}"; by default there are none.
     """
 
     path: Path
@@ -35,11 +38,7 @@ class Folder:
     captions: str | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.captions is not None
-            and self.captions not in ("sidecar", "metadata")
-            and "{label}" not in self.captions
-        ):
+        if self.captions not in (None, "sidecar", "metadata") and "{label}" not in str(self.captions):
             raise ValueError(
                 f"captions is sidecar, metadata, or a template with {{label}} in it, not {self.captions!r}"
             )

@@ -7,6 +7,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from torchmetrics.functional.regression import mean_squared_error
 
 WINDOW = 11
+MOST = 100.0
+"""The PSNR in dB from which on images count as equal: an error of 1e-5, less than a step of 16 bits."""
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -35,10 +37,11 @@ class _Mean:
 
 
 class Psnr(_Mean):
-    """10 log10(1 / MSE), the mean over images."""
+    """10 log10(1 / MSE), at most 100 dB an image, so that one equal pair does not make the mean infinite."""
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
-        return peak_signal_noise_ratio(restored, clean, data_range=1.0, dim=(1, 2, 3), reduction="none")
+        values = peak_signal_noise_ratio(restored, clean, data_range=1.0, dim=(1, 2, 3), reduction="none")
+        return values.clamp_max(MOST)
 
 
 class Ssim(_Mean):

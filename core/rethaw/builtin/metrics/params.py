@@ -11,7 +11,10 @@ AT = "rethaw.builtin.metrics"
 
 @dataclass(frozen=True)
 class Psnr:
-    """Peak signal-to-noise ratio in dB: the mean over images of 10 log10(1 / MSE), pixels in [0, 1]."""
+    """Peak signal-to-noise ratio in dB: the mean over images of 10 log10(1 / MSE), pixels in [0, 1].
+
+    An image counts with at most 100 dB, which equal images have (and an error below a step of 16 bits).
+    """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A Gaussian mixture on thumbnails: where generation from a blur or a pixelation starts (Cold Diffusion, section 5.2)."""
+"""A Gaussian mixture on thumbnails: where generation from a blur or a pixelation starts (2208.09392, section 5.2)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rethaw.api import Rng
 from rethaw.builtin.priors.params import GaussianMixture as Params
+from rethaw.builtin.priors.simple import enlarged
 from rethaw.ops import rand, randn
 
 ROUNDS = 100  # of expectation-maximisation
@@ -34,9 +35,7 @@ class GaussianMixture:
         z = randn(like, generator, (means.shape[1],))
         v = means[k] + (roots[k] @ z.unsqueeze(-1)).squeeze(-1)
         side = self.params.size
-        thumbnails = v.view(-1, like.shape[1], side, side)
-        large = F.interpolate(thumbnails, like.shape[-2:], mode="bilinear" if side > 1 else "nearest")
-        return large + self.params.noise * randn(like, generator)
+        return enlarged(v.view(-1, like.shape[1], side, side), like) + self.params.noise * randn(like, generator)
 
 
 def fit_mixture(x: Tensor, components: int) -> dict[str, Tensor]:

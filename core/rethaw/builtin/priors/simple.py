@@ -42,14 +42,14 @@ class Gaussian:
 
     def fit(self, batches: Iterator[Tensor]) -> Mapping[str, Tensor]:
         """Mean and standard deviation of the values in each cell of a grid, over all images."""
-        side, count, sums, squares = self.params.size, 0, 0.0, 0.0  # type: int, int, Tensor | float, Tensor | float
+        count, sums, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
         for x in batches:
             x = x.double().cpu()
             count += len(x)
-            sums = sums + F.adaptive_avg_pool2d(x, side).sum(0)
-            squares = squares + F.adaptive_avg_pool2d(x.square(), side).sum(0)
-        mean = torch.as_tensor(sums) / count
-        std = (torch.as_tensor(squares) / count - mean.square()).clamp_min(0).sqrt()
+            sums = sums + F.adaptive_avg_pool2d(x, self.params.size).sum(0)
+            squares = squares + F.adaptive_avg_pool2d(x.square(), self.params.size).sum(0)
+        mean = sums / count
+        std = (squares / count - mean.square()).clamp_min(0).sqrt()
         return {"mean": mean.float(), "std": std.float()}
 
     def sample(self, fitted: Mapping[str, Tensor], like: Tensor, generator: Rng) -> Tensor:
@@ -58,7 +58,7 @@ class Gaussian:
 
 
 class FlatColour:
-    """x_1 = one colour everywhere + noise: where fades and heavy blurs end (Cold Diffusion, section 5.2)."""
+    """x_1 = one colour everywhere + noise: where fades and heavy blurs end (2208.09392, section 5.2)."""
 
     def __init__(self, params: FlatColourParams) -> None:
         self.params = params
@@ -91,7 +91,8 @@ class Images:
         kept = torch.stack(list(first(batches, self.params.count))).float()
         factor = self.params.size / max(kept.shape[-2:])
         if factor < 1:
-            kept = F.interpolate(kept, scale_factor=factor, mode="bilinear", antialias=True)
+            shape = [max(1, int(side * factor)) for side in kept.shape[-2:]]
+            kept = F.interpolate(kept, shape, mode="bilinear", antialias=True)
         return {"images": kept.half()}
 
     def sample(self, fitted: Mapping[str, Tensor], like: Tensor, generator: Rng) -> Tensor:
