@@ -117,9 +117,9 @@ def test_ddnm_takes_the_null_space_from_the_restorer() -> None:
 
 @pytest.mark.parametrize("σ_y", [0.05, 0.5])
 def test_noise_of_the_measurement_never_adds_to_the_noise_of_a_step(σ_y: float) -> None:
-    """Principle of DDNM+ (2212.00490, section 3.3): the variance of x_s given x_t is (ησ_s)², whatever the measurement's."""
-    from rethaw.builtin.samplers.measurement import DDNM
-    from rethaw.builtin.samplers.params import DDNM as Params
+    """DDNM+ (2212.00490, section 3.3): the variance of x_s given x_t is (ησ_s)², whatever the noise of the measurement."""
+    from rethaw.builtin.samplers.measured.ddnm import DDNM
+    from rethaw.builtin.samplers.measured.params import DDNM as Params
 
     world, count = World(σ_y), 40_000
     α, std = (torch.full((1, 1, 1, 1), v, dtype=torch.float64) for v in (0.8, 0.3))
@@ -139,8 +139,8 @@ def test_noise_of_the_measurement_never_adds_to_the_noise_of_a_step(σ_y: float)
 
 def test_the_pull_of_dps_is_the_gradient_through_the_restorer() -> None:
     """Closed form in a Gaussian world: x̂0 = m + G x_t, so ∇|y - A x̂0| = -GᵀAᵀ r / |r|."""
-    from rethaw.builtin.samplers.measurement import DPS
-    from rethaw.builtin.samplers.params import DPS as Params
+    from rethaw.builtin.samplers.measured.dps import DPS
+    from rethaw.builtin.samplers.measured.params import DPS as Params
 
     world, x, t = World(0.1), images(3, 1, 2, 3), torch.full((3,), 0.4, dtype=torch.float64)
     α, σ = (c[0] for c in NOISE.coefficients(t[:1]))
@@ -158,8 +158,8 @@ def test_the_pull_of_dps_is_the_gradient_through_the_restorer() -> None:
 
 
 def test_repaint_keeps_the_known_pixels_and_walks_stretches_again() -> None:
-    from rethaw.builtin.samplers.params import RePaint as Params
-    from rethaw.builtin.samplers.repaint import RePaint
+    from rethaw.builtin.samplers.measured.params import RePaint as Params
+    from rethaw.builtin.samplers.measured.repaint import RePaint
 
     x0 = images()
     observation = observed(x0, "core.mask", shape="box")
@@ -174,7 +174,7 @@ def test_repaint_keeps_the_known_pixels_and_walks_stretches_again() -> None:
 
 
 def test_resampling_brings_repaint_nearer_to_the_conditional() -> None:
-    """One pixel of a correlated pair is hidden: the more stretches are walked again, the better its mean and variance."""
+    """One pixel of a correlated pair is hidden: walking stretches again brings its mean and variance nearer."""
     world = World(0.0)
     world.a = torch.diag(torch.tensor([1, 1, 1, 1, 1, 0], dtype=torch.float64))
     world.measured = Dense(world.a, torch.zeros(6, dtype=torch.float64))

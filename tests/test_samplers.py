@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
 import rethaw
-from rethaw.api import Prediction
-from rethaw.ops import expand, generators
+from rethaw.api import Prediction, RethawError, Sampler
+from rethaw.ops import StepSampler, expand, generators, randn
 from tests.worlds import COMPOSITIONS, EVERY, Linear, degradation_id, hosted, images, liar, made, oracle
 
 SAMPLERS: list[tuple[str, dict[str, Any]]] = [
@@ -164,3 +165,64 @@ def test_a_walk_prepared_at_once_is_the_degradation_itself(text: str) -> None:
     assert walk_.walk.at(other) is None and walk_.walk.at(rows[3][:1]) is None
     assert torch.equal(walk_.degrade(x, other, state), degradation.degrade(x, other, state))
     assert walk_.gaussian == degradation.gaussian and walk_.name == degradation.name
+
+
+# --- samplers that are one step ----------------------------------------------------------------------------------
+
+
+class Halfway(StepSampler[Any]):
+    """Half of the way to naive sampling, with noise that counts how often the walk began."""
+
+    def begin(self, x: Any, generator: Any) -> Any:
+        return x + randn(x, generator)
+
+    def step(self, x: Any, x0_hat: Any, t: Any, s: Any, degradation: Any, ξ: Any, generator: Any) -> Any:
+        return torch.lerp(degradation.degrade(x0_hat, s, ξ), x, 0.5)
+
+
+def test_a_sampler_of_one_step_is_a_sampler() -> None:
+    """Against the same walk written out, with its severities, its state and its stations."""
+    from types import SimpleNamespace
+
+    chosen, x0 = Halfway(SimpleNamespace(steps=4)), images()
+    assert isinstance(chosen, Sampler) and len(Halfway(None).severities(Linear(x0))) == 2
+    noise = rethaw.build("degradation", "core.gaussian_noise")
+    state = noise.draw(x0, generators(1, 3))
+    found = walk(chosen, liar, x0, noise, state, start=0.8)
+    x = x0 + randn(x0, generators(0, 3))
+    for station, (t, s) in zip(found, pairwise([0.8, 0.6, 0.4, 0.2, 0.0]), strict=False):
+        assert (station.x - x).abs().max() <= 1e-9 and float(station.t[0]) == pytest.approx(t)
+        x0_hat = liar(x, expand(t, x)).x0
+        assert (station.x0_hat - x0_hat).abs().max() <= 1e-9
+        x = (noise.degrade(x0_hat, expand(s, x), state) + x) / 2
+    assert len(found) == 5 and (found[-1].x - x).abs().max() <= 1e-9 and found[-1].x is found[-1].x0_hat
+
+
+def test_a_sampler_of_one_step_says_where_its_state_is_from() -> None:
+    x, noise, mask = images(), *(rethaw.build("degradation", f"core.{n}") for n in ("gaussian_noise", "mask"))
+    given = mask.draw(x, generators(0, 3))
+    seen: list[Any] = []
+
+    class Seeing(StepSampler[None]):
+        def step(self, x: Any, x0_hat: Any, t: Any, s: Any, degradation: Any, ξ: Any, generator: Any) -> Any:
+            seen.append(ξ)
+            return x0_hat
+
+    chosen = Seeing(None)
+    for where, degradation, state, refused in (
+        ("fixed", mask, None, True),
+        ("fixed", mask, given, False),
+        ("fixed", noise, None, False),
+        ("inferred", mask, given, True),
+        ("inferred", noise, None, False),
+        ("unused", mask, None, False),
+        ("unused", mask, given, False),
+    ):
+        chosen.state = where
+        assert bool(chosen.check(degradation, state)) is refused
+        if refused:
+            with pytest.raises(RethawError, match="state is not known"):
+                walk(chosen, liar, x, degradation, state)
+            continue
+        walk(chosen, liar, x, degradation, state)
+        assert set(seen[-1]) == ({"z"} if degradation is noise else set(state or {}))

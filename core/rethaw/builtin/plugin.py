@@ -10,7 +10,9 @@ from rethaw.builtin.datasets import params as datasets
 from rethaw.builtin.degradations import params as degradations
 from rethaw.builtin.metrics import params as metrics
 from rethaw.builtin.priors import params as priors
-from rethaw.builtin.samplers import params as samplers
+from rethaw.builtin.samplers.cold import params as cold
+from rethaw.builtin.samplers.measured import params as measured
+from rethaw.builtin.samplers.noise import params as noise
 
 
 @hookimpl
@@ -40,7 +42,7 @@ def rethaw_classifiers() -> list[Spec]:
 @hookimpl
 def rethaw_samplers() -> list[Spec]:
     """Samplers."""
-    return samplers.SPECS
+    return [*cold.SPECS, *noise.SPECS, *measured.SPECS]
 
 
 @hookimpl

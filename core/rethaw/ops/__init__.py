@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from rethaw.images import SUFFIXES, find_images, from_pil, read_image
 from rethaw.ops.classes import with_classes
-from rethaw.ops.coefficients import combine, needs_coefficients, noise_of, posterior, reciprocal, schedule, severity_at
+from rethaw.ops.coefficients import (
+    combine,
+    needs_coefficients,
+    noise_of,
+    posterior,
+    quotient,
+    reciprocal,
+    schedule,
+    severity_at,
+)
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
 from rethaw.ops.features import detail, sinusoids
@@ -28,12 +37,14 @@ from rethaw.ops.photons import poisson_quantile
 from rethaw.ops.pseudoinverse import gains, linear_part, pseudo_inverse
 from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
 from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
+from rethaw.ops.stepping import StepSampler, known_or_inferred, last_step
 
 __all__ = [
     "SUFFIXES",
     "Constant",
     "FlowSolver",
     "Rates",
+    "StepSampler",
     "adaptive_solver",
     "band_blur",
     "border",
@@ -52,6 +63,8 @@ __all__ = [
     "from_pil",
     "gains",
     "generators",
+    "known_or_inferred",
+    "last_step",
     "level",
     "linear_part",
     "mix_channels",
@@ -63,6 +76,7 @@ __all__ = [
     "poisson_quantile",
     "posterior",
     "pseudo_inverse",
+    "quotient",
     "rand",
     "randn",
     "rates",

@@ -19,7 +19,7 @@ P = TypeVar("P", bound=Classed)
 
 
 def with_classes(params: P, dataset: Dataset) -> P:
-    """Parameters whose classes are those of the training data, where they name none. Raises RethawError if it has none."""
+    """Parameters with the classes of the training data, where they name none. Raises RethawError if it has none."""
     found = tuple(getattr(dataset, "classes", ()))
     if not params.classes and not found:
         raise RethawError("the training data has no labels", "core.folder takes them from the names of sub-folders.")

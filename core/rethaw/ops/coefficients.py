@@ -41,6 +41,11 @@ def reciprocal(x: Tensor) -> Tensor:
     return torch.where(x > 0, 1 / x.clamp_min(torch.finfo(x.dtype).tiny), 0.0)
 
 
+def quotient(x: Tensor, y: Tensor) -> Tensor:
+    """x/y of x, y ≥ 0, and 1 where y is 0: σ_s/σ_t says that where there is no noise, a step takes none away."""
+    return torch.where(y > 0, x * reciprocal(y), 1.0)
+
+
 def combine(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
     """a x + b y, in two passes over one new tensor: a step of most samplers. a, b: (B, 1, 1, 1)."""
     return (a * x).addcmul_(b, y)
@@ -55,18 +60,20 @@ def posterior(α_t: Tensor, σ_t: Tensor, α_s: Tensor, σ_s: Tensor) -> tuple[T
     """q(x_s | x_t, x0) = N(a x_t + b x0, β̃) of the Markov chain with these coefficients, s < t: a, b, β̃ and β.
 
     β = σ_t² - (α_t/α_s)² σ_s² is the variance of q(x_t | x_s). DDPM, eq. 6 and 7, for any α and σ (2107.00630, eq. 25).
+    Where σ_t is 0, so that x_t has no noise to lose, it is x_t itself, but for α: a = 1, β̃ = β = 0.
     """
-    ratio = torch.where(α_s > 0, α_t * reciprocal(α_s), 1.0)
+    ratio = quotient(α_t, α_s)
     β = (σ_t.square() - (ratio * σ_s).square()).clamp_min(0)
-    per_σ2 = reciprocal(σ_t).square()
-    return ratio * σ_s.square() * per_σ2, α_s * β * per_σ2, σ_s.square() * β * per_σ2, β
+    left = quotient(σ_s.square(), σ_t.square())
+    a = torch.where(σ_t > 0, ratio * left, 1.0)
+    return a, α_s - α_t * a, left * β, β
 
 
 SPLITS, ROUNDS = 32, 9  # t to within 32⁻⁹, 3e-14
 
 
 def severity_at(degradation: HasCoefficients, σ: Tensor) -> Tensor:
-    """The t in [0, 1] of x_t / α = x0 + σ z, for noise levels σ of any shape: the inverse of σ(t)/α(t), which must not fall.
+    """The t in [0, 1] at noise levels σ/α of any shape, the inverse of σ(t)/α(t), which must not fall.
 
     By sections into 32 parts, all at once. Above the highest noise level it is 1; a degradation with levels gives the
     first level that is not below σ.

@@ -20,7 +20,7 @@ def mix_seed(*parts: int | str) -> int:
 
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seeds torch's global generators for a block and restores them: for networks, whose layers draw from nothing else."""
+    """Seeds torch's global generators for a block and restores them: for layers, which draw from nothing else."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

@@ -25,8 +25,8 @@ BAND_GAIN = 4.0
 def detail(x: Tensor, bands: int) -> list[Tensor]:
     """x (B, C, H, W), then ever finer bands of it, each the one before less its local mean, amplified.
 
-    A strong blur leaves the fine detail in the picture, but hundreds of times fainter than the rest, and a network finds
-    it slowly. The bands hold nothing that is not in x; they make it visible to the first gradient steps.
+    A strong blur leaves the fine detail in the picture, but hundreds of times fainter than the rest, and a network
+    finds it slowly. The bands hold nothing that is not in x; they make it visible to the first gradient steps.
     """
     seen, margin = [x], BAND_WINDOW // 2
     for _ in range(bands):

@@ -128,7 +128,7 @@ def diagonal_svd(s: Tensor) -> SVD:
 
 
 def separable_svd(rows: Tensor, columns: Tensor) -> SVD:
-    """Of x → A_rows x A_columnsᵀ, from the full matrices (B, H, H) and (B, W, W). Waits for the device, as LAPACK does."""
+    """Of x → A_rows x A_columnsᵀ, from the matrices (B, H, H) and (B, W, W). Waits for the device, as LAPACK does."""
     return factored_svd(torch.linalg.svd(rows), torch.linalg.svd(columns))
 
 

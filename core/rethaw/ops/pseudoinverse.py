@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rethaw.api import State
+from rethaw.api import Degradation, State, has_adjoint, has_svd
 
 __all__ = ["conjugate_gradients", "gains", "linear_part", "pseudo_inverse"]
 
 Operator = Callable[[Tensor], Tensor]
 
 
-def linear_part(degradation: Any, like: Tensor, t: Tensor, state: State) -> tuple[Operator, Tensor]:
+def linear_part(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> tuple[Operator, Tensor]:
     """A and b = D(0) of a degradation that is affine at severities t (B,), for images in the shape of `like`."""
-    offset: Tensor = degradation.degrade(torch.zeros_like(like), t, state)
+    offset = degradation.degrade(torch.zeros_like(like), t, state)
 
     def apply(x: Tensor) -> Tensor:
         size = x.abs().flatten(1).amax(1).clamp_min(torch.finfo(x.dtype).tiny).view(-1, *(1,) * (x.dim() - 1))
-        found: Tensor = size * (degradation.degrade(x / size, t, state) - offset)  # so that small x are not lost in b
-        return found
+        return size * (degradation.degrade(x / size, t, state) - offset)  # so that small x are not lost in b
 
     return apply, offset
 
@@ -34,23 +32,24 @@ def gains(s: Tensor, weight: float = 0.0) -> Tensor:
 
 
 def pseudo_inverse(
-    degradation: Any, like: Tensor, t: Tensor, state: State, weight: float, iterations: int = 20
+    degradation: Degradation, like: Tensor, t: Tensor, state: State, weight: float, iterations: int = 20
 ) -> Operator:
     """r ↦ (AᵀA + λ)⁻¹ Aᵀ r, the x that minimises |A x - r|² + λ |x|²; λ = weight → 0 gives A⁺ r.
 
     By the degradation's `svd` where it has one, else by so many conjugate gradient steps on its `adjoint`.
     """
-    if hasattr(degradation, "svd"):
+    if has_svd(degradation):
         svd = degradation.svd(like, t, state)
         gain = gains(svd.s, weight)
         return lambda r: svd.V(gain * svd.Ut(r))
     apply, _ = linear_part(degradation, like, t, state)
+    assert has_adjoint(degradation)
+    adjoint = degradation.adjoint
 
     def normal(x: Tensor) -> Tensor:
-        found: Tensor = degradation.adjoint(apply(x), t, state) + weight * x
-        return found
+        return adjoint(apply(x), t, state) + weight * x
 
-    return lambda r: conjugate_gradients(normal, degradation.adjoint(r, t, state), iterations)
+    return lambda r: conjugate_gradients(normal, adjoint(r, t, state), iterations)
 
 
 def conjugate_gradients(normal: Operator, b: Tensor, iterations: int) -> Tensor:

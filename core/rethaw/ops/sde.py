@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from rethaw.api import Degradation, RethawError
+from rethaw.api import HasCoefficients, RethawError
 
 Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """dx/dτ from x, t, and the p and q of the velocity p x + q x̂0."""
@@ -45,12 +45,12 @@ class Rates(NamedTuple):
         return p, self.dα - self.α * p
 
 
-def rates(degradation: Degradation, t: Tensor) -> Rates:
+def rates(degradation: HasCoefficients, t: Tensor) -> Rates:
     """Coefficients and their derivatives at severities t of any shape, in forward mode: one pass for all of them."""
     at = t.flatten().clone()
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself, on first use
-        found = degradation.coefficients(forward_ad.make_dual(at, torch.ones_like(at)))  # type: ignore[attr-defined]
+        found = degradation.coefficients(forward_ad.make_dual(at, torch.ones_like(at)))
         pairs = [forward_ad.unpack_dual(c) for c in found]
         values = [pair.primal for pair in pairs]
         slopes = [torch.zeros_like(at) if pair.tangent is None else pair.tangent for pair in pairs]
@@ -82,7 +82,7 @@ class FlowSolver:
 
     def __init__(
         self,
-        degradation: Degradation,
+        degradation: HasCoefficients,
         times: Tensor,
         method: str,
         dtype: torch.dtype,

@@ -2,25 +2,14 @@
 
 import torch
 
-from rethaw.api import Step
-from rethaw.ops import severity_pairs
+from rethaw.ops import StepSampler
 
 
-class DampedSampler:
+class DampedSampler(StepSampler):
     """x_s = (1 - d) D(R(x_t, t), s, ξ) + d x_t."""
 
-    def __init__(self, params):
-        self.params = params
-
-    def severities(self, degradation, start=1.0):
-        return torch.linspace(start, 0, self.params.steps + 1)
-
-    def trajectory(self, restore, x, severities, degradation, state, generator, observation=None):
-        for t, s in severity_pairs(severities, x):
-            x0_hat = restore(x, t).x0
-            yield Step(t, x, x0_hat)
-            x = torch.lerp(degradation.degrade(x0_hat, s, state), x, self.params.damping)
-        yield Step(s, x, x)
+    def step(self, x, x0_hat, t, s, degradation, ξ, generator):
+        return torch.lerp(degradation.degrade(x0_hat, s, ξ), x, self.params.damping)
 
 
 class WorstPixel:

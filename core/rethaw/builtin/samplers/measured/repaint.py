@@ -8,11 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
-from rethaw.builtin.samplers.measurement import unfit
-from rethaw.builtin.samplers.params import RePaint as Params
-from rethaw.builtin.samplers.restoration import last_step
-from rethaw.ops import linear_part, posterior, randn, reciprocal, schedule
+from rethaw.api import Degradation, HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.builtin.samplers.measured.measured import MeasuredSampler, unfit
+from rethaw.builtin.samplers.measured.params import RePaint as Params
+from rethaw.ops import last_step, linear_part, posterior, quotient, randn, schedule
 
 KNOWN = 0.999  # of a pixel must be left by a soft mask
 
@@ -23,17 +22,12 @@ def kept(observation: Observation) -> Tensor:
     return linear_part(measured, y, t, state)[0](torch.ones_like(y))
 
 
-class RePaint:
+class RePaint(MeasuredSampler[Params]):
     """Algorithm 1: each step takes the known pixels from the picture, noised to x_s, and the others from the restorer.
 
     The two halves agree better when a stretch of `jump` steps is walked `resamples` times, noised back in between; the
     walk's severities say so, by going up again.
     """
-
-    measures = True
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
@@ -56,7 +50,7 @@ class RePaint:
             found += stretch + [high, *stretch] * (self.params.resamples - 1)
         return found
 
-    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+    def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
         return torch.tensor(self.stations(), dtype=torch.float64) * (start / self.params.steps)
 
     def trajectory(
@@ -64,7 +58,7 @@ class RePaint:
         restore: Restore,
         x: Tensor,
         severities: Tensor,
-        degradation: Degradation,
+        degradation: HasCoefficients,
         state: State | None,
         generator: Rng,
         observation: Observation | None = None,
@@ -74,7 +68,7 @@ class RePaint:
         times, α, σ = schedule(degradation, severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s
-        ratio = α[1:] * reciprocal(α[:-1])
+        ratio = quotient(α[1:], α[:-1])
         a, b, std, added, ratio, α, σ = (c.to(x.dtype) for c in (a, b, variance.sqrt(), added, ratio, α, σ))
         for i, (at, to) in enumerate(pairwise(self.stations())):
             x0_hat = restore(x, times[i]).x0

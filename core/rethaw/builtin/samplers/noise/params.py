@@ -1,4 +1,4 @@
-"""The parameters and specs of the built-in samplers; neither needs torch."""
+"""The parameters and specs of samplers for degradations α x0 + σ z."""
 
 from __future__ import annotations
 
@@ -9,111 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from rethaw.api import Spec, sampler
 
-AT = "rethaw.builtin.samplers"
-
-
-@dataclass(frozen=True)
-class Direct:
-    """One call of the restorer at the severity of the input: x̂0 = R(x_t, t)."""
-
-
-@dataclass(frozen=True)
-class Naive:
-    """Restores and degrades a little less in turn, Algorithm 1 of Cold Diffusion: x_s = D(R(x_t, t), s).
-
-    steps: of the walk from the severity of the input to 0.
-    """
-
-    steps: Annotated[int, Ge(1)] = 20
-
-
-@dataclass(frozen=True)
-class Cold:
-    """Cold sampling, Algorithm 2 of Cold Diffusion (2208.09392): x_s = x_t - D(x̂0, t) + D(x̂0, s).
-
-    steps: of the walk from the severity of the input to 0.
-    state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
-    noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
-        that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
-    """
-
-    steps: Annotated[int, Ge(1)] = 20
-    state: Literal["fixed", "inferred"] = "fixed"
-    noise: Annotated[float, Ge(0)] = 0.0
-
-
-@dataclass(frozen=True)
-class Renoise:
-    """Restores and degrades a little less, each time in a new way: x_s = D(R(x_t, t), s, ξ') with ξ' drawn anew.
-
-    Of Gaussian noise it is the loop of restore, then add less noise (Consistency Models, 2303.01469, Algorithm 1); of a
-    degradation that nothing is random about it is core.naive. It never needs to know ξ.
-
-    steps: of the walk from the severity of the input to 0.
-    """
-
-    steps: Annotated[int, Ge(1)] = 20
-
-
-Unit = Annotated[float, Ge(0), Le(1)]
-
-
-@dataclass(frozen=True)
-class DDRM:
-    """Denoising diffusion restoration (2201.11793): each singular component of a linear measurement gets its own update.
-
-    steps: of the walk from x_1 to 0.
-    eta: η, the share of fresh noise where the measurement says nothing, or less than x_t.
-    eta_b: η_b, the weight of the measurement where it says more than x_t.
-    """
-
-    steps: Annotated[int, Ge(1)] = 20
-    eta: Unit = 0.85
-    eta_b: Unit = 1.0
-
-
-@dataclass(frozen=True)
-class DDNM:
-    """Denoising diffusion null-space models (2212.00490): range space from the measurement, null space from the restorer.
-
-    With noise on the measurement it is DDNM+ (section 3.3), without the time travel.
-
-    steps: of the walk from x_1 to 0.
-    eta: η, the share of fresh noise in each step: 0 as in DDIM, 1 all of it.
-    iterations: of conjugate gradients, where the measurement has an adjoint but no singular value decomposition.
-    """
-
-    steps: Annotated[int, Ge(1)] = 50
-    eta: Unit = 0.85
-    iterations: Annotated[int, Ge(1)] = 100
-
-
-@dataclass(frozen=True)
-class DPS:
-    """Diffusion posterior sampling (2209.14687): ancestral steps, pulled to the measurement through the restorer's gradient.
-
-    steps: of the walk from x_1 to 0.
-    scale: ζ', the length of the pull by the gradient of |y - D(x̂0)|.
-    """
-
-    steps: Annotated[int, Ge(1)] = 200
-    scale: Annotated[float, Gt(0)] = 1.0
-
-
-@dataclass(frozen=True)
-class RePaint:
-    """Inpainting (RePaint, 2201.09865): the known pixels are noised anew at each step, and stretches are walked again.
-
-    steps: severities between x_1 and 0.
-    jump: how many steps are walked again at a time.
-    resamples: how often each stretch is walked; 1 never goes back.
-    """
-
-    steps: Annotated[int, Ge(1)] = 50
-    jump: Annotated[int, Ge(1)] = 5
-    resamples: Annotated[int, Ge(1)] = 5
-
-
+AT = "rethaw.builtin.samplers.noise"
 Spacing = Literal["uniform", "karras", "log_snr"]
 
 
@@ -147,7 +43,7 @@ class DDIM:
 
 @dataclass(frozen=True)
 class EDM:
-    """The stochastic sampler of EDM (2206.00364, Algorithms 1 and 2), on the noise level σ/α of any degradation α x0 + σ z.
+    """The stochastic sampler of EDM (2206.00364, Algorithms 1 and 2), for any degradation α x0 + σ z.
 
     steps: of the walk from the severity of the input to 0; heun calls the restorer twice in all but the last.
     spacing: of the severities: karras (eq. 5), log_snr or uniform in t.
@@ -191,7 +87,7 @@ class DPMSolver:
 
 @dataclass(frozen=True)
 class Flow:
-    """Rectified flow (2209.03003) and flow matching (2210.02747): the probability flow along the degradation's own α and σ.
+    """Rectified flow (2209.03003) and flow matching (2210.02747): the flow along a degradation's own α and σ.
 
     steps: of the walk from the severity of the input to 0; heun calls the restorer twice in all but the last.
     spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927).
@@ -287,66 +183,34 @@ class ProbabilityFlow:
 
 
 SPECS: list[Spec] = [
-    sampler("direct", Direct, target=f"{AT}.restoration:Direct", summary="One call of the restorer."),
-    sampler(
-        "naive", Naive, target=f"{AT}.restoration:Naive", summary="Restore and degrade less in turn (Algorithm 1)."
-    ),
-    sampler(
-        "cold", Cold, target=f"{AT}.restoration:Cold", summary="Cold sampling (Algorithm 2); DDIM with inferred noise."
-    ),
     sampler("ddpm", DDPM, target=f"{AT}.ddpm:DDPM", summary="Ancestral sampling, with fixed or learned variance."),
-    sampler("ddim", DDIM, target=f"{AT}.ddpm:DDIM", summary="DDIM with any η; its inversion encodes images."),
+    sampler("ddim", DDIM, target=f"{AT}.ddim:DDIM", summary="DDIM with any η; its inversion encodes images."),
     sampler("edm", EDM, target=f"{AT}.edm:EDM", summary="EDM: Heun's method with stochastic churn."),
-    sampler("dpm_solver", DPMSolver, target=f"{AT}.solvers:DPMSolver", summary="DPM-Solver++(2M)."),
+    sampler("dpm_solver", DPMSolver, target=f"{AT}.dpm_solver:DPMSolver", summary="DPM-Solver++(2M)."),
     sampler("flow", Flow, target=f"{AT}.flow:Flow", summary="Rectified flow and flow matching, Euler or Heun."),
-    sampler("langevin", Langevin, target=f"{AT}.langevin:Langevin", summary="Annealed Langevin dynamics (NCSN)."),
+    sampler("langevin", Langevin, target=f"{AT}.annealed:Langevin", summary="Annealed Langevin dynamics (NCSN)."),
     sampler(
         "consistent_annealed",
         ConsistentAnnealed,
-        target=f"{AT}.langevin:ConsistentAnnealed",
+        target=f"{AT}.annealed:ConsistentAnnealed",
         summary="Consistent annealed sampling with a final denoising step.",
     ),
     sampler(
         "reverse_sde",
         ReverseSDE,
-        target=f"{AT}.sde:ReverseSDE",
+        target=f"{AT}.reverse_sde:ReverseSDE",
         summary="The reverse-time SDE: Euler-Maruyama, reverse diffusion or ancestral steps.",
     ),
     sampler(
         "predictor_corrector",
         PredictorCorrector,
-        target=f"{AT}.sde:PredictorCorrector",
+        target=f"{AT}.predictor_corrector:PredictorCorrector",
         summary="Predictor-corrector sampling of score SDEs.",
     ),
     sampler(
         "probability_flow",
         ProbabilityFlow,
-        target=f"{AT}.ode:ProbabilityFlow",
+        target=f"{AT}.probability_flow:ProbabilityFlow",
         summary="The probability-flow ODE, with fixed or adaptive steps.",
     ),
-    sampler(
-        "renoise",
-        Renoise,
-        target=f"{AT}.restoration:Renoise",
-        summary="Restore, then degrade less and anew, in turn (multistep consistency sampling).",
-    ),
-    sampler(
-        "ddrm",
-        DDRM,
-        target=f"{AT}.measurement:DDRM",
-        summary="From a linear measurement, by its singular values (DDRM).",
-    ),
-    sampler(
-        "ddnm",
-        DDNM,
-        target=f"{AT}.measurement:DDNM",
-        summary="From a linear measurement: only its null space is restored (DDNM, DDNM+).",
-    ),
-    sampler(
-        "dps",
-        DPS,
-        target=f"{AT}.measurement:DPS",
-        summary="From any differentiable measurement, by gradients through the restorer (DPS).",
-    ),
-    sampler("repaint", RePaint, target=f"{AT}.repaint:RePaint", summary="Inpainting with resampling (RePaint)."),
 ]

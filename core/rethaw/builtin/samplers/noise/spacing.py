@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, Observation, State
-from rethaw.ops import needs_coefficients, severity_at
+from rethaw.api import HasCoefficients
+from rethaw.ops import severity_at
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # 2206.00364, table 1
 TINY = 1e-9  # a noise level that is as good as none
@@ -18,7 +18,7 @@ LEAST = 0.1  # of the start's noise level that the last step may begin at, if th
 
 
 def spaced(
-    degradation: Degradation,
+    degradation: HasCoefficients,
     spacing: str,
     steps: int,
     start: float = 1.0,
@@ -29,15 +29,19 @@ def spaced(
     """Severities (steps + 1,) in float64, from `start` down to 0.
 
     uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
-    (DPM-Solver, 2206.00927). The latter two go from the noise level of the start, or σ_max where α vanishes there, to σ_min, and then to 0.
+    (DPM-Solver, 2206.00927). The latter two go from the noise level of the start, or σ_max where α vanishes there, to
+    σ_min, and then to 0.
     """
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
-    return by_noise_level(degradation, ρ if spacing == "karras" else math.inf, steps, start, σ_min, σ_max)  # type: ignore[arg-type]
+    assert isinstance(degradation, Hashable)
+    return by_noise_level(degradation, ρ if spacing == "karras" else math.inf, steps, start, σ_min, σ_max)
 
 
 @lru_cache(maxsize=32)  # to find the severities of noise levels takes half a millisecond
-def by_noise_level(degradation: Degradation, ρ: float, steps: int, start: float, σ_min: float, σ_max: float) -> Tensor:
+def by_noise_level(
+    degradation: HasCoefficients, ρ: float, steps: int, start: float, σ_min: float, σ_max: float
+) -> Tensor:
     """Severities whose noise levels are uniform in σ^(1/ρ), which for infinite ρ is log σ."""
     highest, first = noise_levels(degradation, start, σ_max)
     first = max(first, TINY)
@@ -53,34 +57,17 @@ def by_noise_level(degradation: Degradation, ρ: float, steps: int, start: float
     return torch.cat([t, t.new_zeros(1)])
 
 
-def noise_levels(degradation: Degradation, start: float, σ_max: float) -> tuple[float, float]:
-    """σ/α at severity `start`, infinite where α is 0, and the level that a walk from there begins at: σ_max at the most.
+def noise_levels(degradation: HasCoefficients, start: float, σ_max: float) -> tuple[float, float]:
+    """σ/α at severity `start`, infinite where α is 0, and the level that a walk from there begins at, at most σ_max.
 
     That is close enough where σ/α is large because α vanishes; a σ that itself is above σ_max is never taken for less.
     """
-    α, σ = degradation.coefficients(torch.tensor([start], dtype=torch.float64))  # type: ignore[attr-defined]
+    α, σ = degradation.coefficients(torch.tensor([start], dtype=torch.float64))
     highest = float(σ / α)
     return highest, min(highest, max(σ_max, float(σ)))
 
 
-def below(degradation: Degradation, t: Tensor, σ_max: float = SIGMA_MAX) -> Tensor:
-    """Severities (N+1,) of a walk on x/α, which has no finite value where α is 0: they begin as `noise_levels` says."""
+def below(degradation: HasCoefficients, t: Tensor, σ_max: float = SIGMA_MAX) -> Tensor:
+    """Severities (N+1,) of a walk on x/α, which is not finite where α is 0: they begin as `noise_levels` says."""
     highest, first = noise_levels(degradation, float(t[0]), σ_max)
     return t if highest <= first else t.clamp_max(severity_at(degradation, t.new_tensor([first])))
-
-
-class Spaced:
-    """A sampler with parameters `steps` and `spacing`, of degradations with coefficients."""
-
-    gaussian = True
-
-    def __init__(self, params: Any) -> None:
-        self.params = params
-
-    def check(
-        self, degradation: Degradation, state: State | None, observation: Observation | None = None
-    ) -> str | None:
-        return needs_coefficients(degradation, gaussian=self.gaussian)
-
-    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
-        return spaced(degradation, self.params.spacing, self.params.steps, start)

@@ -1,4 +1,4 @@
-"""Multistep solvers of the probability-flow ODE of any D = α x0 + σ z: DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095)."""
+"""DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095): multistep solvers of the probability flow of any D = α x0 + σ z."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, Observation, Restore, Rng, State, Step
-from rethaw.builtin.samplers.restoration import last_step
-from rethaw.builtin.samplers.spacing import Spaced
-from rethaw.ops import combine, reciprocal, schedule
+from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
+from rethaw.builtin.samplers.noise.params import DPMSolver as Params
+from rethaw.ops import combine, last_step, quotient, schedule
+
+FARTHEST = 10.0  # that an estimate is extrapolated, in steps before it; a step that much shorter says nothing
 
 
-class DPMSolver(Spaced):
-    """DPM-Solver++(2M), Algorithm 2 of 2211.01095: x_s = (σ_s/σ_t) x_t - α_s (e^(-h) - 1) D, h = λ_s - λ_t, λ = log α/σ.
+class DPMSolver(CoefficientSampler[Params]):
+    """DPM-Solver++(2M), Algorithm 2: x_s = (σ_s/σ_t) x_t - α_s (e^(-h) - 1) D, h = λ_s - λ_t, λ = log α/σ.
 
     D = (1 + 1/2r) x̂0 - 1/2r x̂0' extrapolates from the estimate before, r = h'/h. The first step and that to σ = 0 take
     D = x̂0, which is DDIM.
@@ -27,13 +29,13 @@ class DPMSolver(Spaced):
         restore: Restore,
         x: Tensor,
         severities: Tensor,
-        degradation: Degradation,
+        degradation: HasCoefficients,
         state: State | None,
         generator: Rng,
         observation: Observation | None = None,
     ) -> Iterator[Step]:
         times, α, σ = schedule(degradation, severities, x)
-        ratio = σ[1:] * reciprocal(σ[:-1])
+        ratio = quotient(σ[1:], σ[:-1])
         gain = α[1:] - α[:-1] * ratio  # -α_s (e^(-h) - 1)
         past = gain * extrapolation(α, σ)
         coefficients = (c.to(x.dtype) for c in (ratio, gain + past, -past))
@@ -47,7 +49,7 @@ class DPMSolver(Spaced):
 
 
 def extrapolation(α: Tensor, σ: Tensor) -> Tensor:
-    """1/2r of each step; 0 in the first one, and where λ is infinite or stands still."""
+    """1/2r of each step; 0 in the first one, and where λ is infinite or stood still before."""
     h = (α.log() - σ.log()).diff(dim=0)
     half = h[1:] / (2 * h[:-1])
-    return torch.cat([torch.zeros_like(h[:1]), torch.where(half.isfinite(), half, 0.0)])
+    return torch.cat([torch.zeros_like(h[:1]), torch.where(half.abs() <= FARTHEST / 2, half, 0.0)])

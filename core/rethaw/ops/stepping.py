@@ -1,0 +1,86 @@
+"""Samplers whose whole algorithm is one step: the loop, its severities and what it needs to know, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, State, Step, infers_state
+from rethaw.ops.severities import severity_pairs
+
+Params = TypeVar("Params")
+
+UNKNOWN_STATE = "the degradation's random state is not known, and the degradation cannot infer it"
+
+
+def last_step(x: Tensor) -> Step:
+    """Where every trajectory ends: severity 0, the image, and the image again."""
+    return Step(x.new_zeros(x.shape[0]), x, x)
+
+
+def known_or_inferred(
+    degradation: Degradation, x: Tensor, x0_hat: Tensor, t: Tensor, state: State | None, inferred: bool = False
+) -> State:
+    """ξ if it is given, else (or if it is to be inferred) the state that explains x_t by x̂0.
+
+    Raises RethawError where it is not given and the degradation has no `infer`.
+    """
+    if state is not None and not inferred:
+        return state
+    if not infers_state(degradation):
+        raise RethawError(UNKNOWN_STATE)
+    return degradation.infer(x, x0_hat, t, state or {})
+
+
+class StepSampler(Generic[Params]):
+    """A sampler that goes from t to s by one `step` of x_t and x̂0 = R(x_t, t), in even steps: `params.steps`, else one.
+
+    state: the ξ that `step` gets. "fixed": the one given, inferred only where none is; "inferred": at each step the one
+    that explains x_t by x̂0; "unused": {} where none is given.
+    """
+
+    state: Literal["fixed", "inferred", "unused"] = "fixed"
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def step(
+        self, x: Tensor, x0_hat: Tensor, t: Tensor, s: Tensor, degradation: Degradation, ξ: State, generator: Rng
+    ) -> Tensor:
+        """x_s of images x = x_t and x̂0 (B, C, H, W), t > s (B,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no step")
+
+    def begin(self, x: Tensor, generator: Rng) -> Tensor:
+        """What the walk begins with, of the degraded images x."""
+        return x
+
+    def check(
+        self, degradation: Degradation, state: State | None, observation: Observation | None = None
+    ) -> str | None:
+        given = state is not None and self.state == "fixed"
+        return None if given or self.state == "unused" or infers_state(degradation) else UNKNOWN_STATE
+
+    def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
+        return torch.linspace(start, 0.0, getattr(self.params, "steps", 1) + 1, dtype=torch.float64)
+
+    def trajectory(
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: Degradation,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
+        known, inferred = {} if self.state == "unused" and state is None else state, self.state == "inferred"
+        x = self.begin(x, generator)
+        for t, s in severity_pairs(severities, x):
+            x0_hat = restore(x, t).x0
+            yield Step(t, x, x0_hat)
+            ξ = known_or_inferred(degradation, x, x0_hat, t, known, inferred)
+            x = self.step(x, x0_hat, t, s, degradation, ξ, generator)
+        yield last_step(x)
