@@ -7,11 +7,15 @@ waits for the device.
 from __future__ import annotations
 
 from rethaw.images import find_images, from_pil, read_image
+from rethaw.ops.blending import AlphaBar, Blending
 from rethaw.ops.classes import with_classes
 from rethaw.ops.coefficients import combine, needs_coefficients, noise_of, posterior, reciprocal, schedule, severity_at
+from rethaw.ops.colour import LUMA, hue_rotation
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
 from rethaw.ops.features import detail, sinusoids
+from rethaw.ops.jpeg import JPEG_CHROMINANCE, JPEG_LUMINANCE
+from rethaw.ops.layers import zeroed
 from rethaw.ops.linear import (
     Constant,
     band_blur,
@@ -30,6 +34,11 @@ from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
 from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
 
 __all__ = [
+    "JPEG_CHROMINANCE",
+    "JPEG_LUMINANCE",
+    "LUMA",
+    "AlphaBar",
+    "Blending",
     "Constant",
     "FlowSolver",
     "Rates",
@@ -52,6 +61,7 @@ __all__ = [
     "gains",
     "generators",
     "level",
+    "hue_rotation",
     "linear_part",
     "mix_channels",
     "mix_seed",
@@ -78,6 +88,7 @@ __all__ = [
     "sinusoids",
     "unpad",
     "with_classes",
+    "zeroed",
 ]
 
 RENAMED = {"inverse": "reciprocal"}
