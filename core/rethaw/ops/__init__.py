@@ -7,6 +7,7 @@ waits for the device.
 from __future__ import annotations
 
 from rethaw.images import SUFFIXES, find_images, from_pil, read_image
+from rethaw.ops.blending import AlphaBar, Blending
 from rethaw.ops.classes import with_classes
 from rethaw.ops.coefficients import (
     combine,
@@ -18,9 +19,12 @@ from rethaw.ops.coefficients import (
     schedule,
     severity_at,
 )
+from rethaw.ops.colour import LUMA, hue_rotation
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
 from rethaw.ops.features import detail, sinusoids
+from rethaw.ops.jpeg import JPEG_CHROMINANCE, JPEG_LUMINANCE
+from rethaw.ops.layers import zeroed
 from rethaw.ops.linear import (
     Constant,
     band_blur,
@@ -40,7 +44,12 @@ from rethaw.ops.severities import check_severity, expand, level, per_image, seve
 from rethaw.ops.stepping import StepSampler, known_or_inferred, last_step
 
 __all__ = [
+    "JPEG_CHROMINANCE",
+    "JPEG_LUMINANCE",
+    "LUMA",
     "SUFFIXES",
+    "AlphaBar",
+    "Blending",
     "Constant",
     "FlowSolver",
     "Rates",
@@ -63,6 +72,7 @@ __all__ = [
     "from_pil",
     "gains",
     "generators",
+    "hue_rotation",
     "known_or_inferred",
     "last_step",
     "level",
@@ -93,6 +103,7 @@ __all__ = [
     "sinusoids",
     "unpad",
     "with_classes",
+    "zeroed",
 ]
 
 RENAMED = {"inverse": "reciprocal"}

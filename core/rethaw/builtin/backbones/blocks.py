@@ -1,28 +1,18 @@
-"""The layers of `core.unet`: normalisation, residual blocks that take the severity, attention, and ways between levels."""
+"""The layers of `core.unet`: normalisation, residual blocks that take the severity, and attention."""
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rethaw.ops import sinusoids
+from rethaw.ops import sinusoids, zeroed
 
 FEATURES = 64  # sinusoids of the severity
 HEAD_CHANNELS = 32  # of one attention head
 GROUPS = 32  # of a group norm, at most
-
-Layer = TypeVar("Layer", bound=nn.Module)
-
-
-def zeroed(layer: Layer) -> Layer:
-    """The layer, with every parameter set to zero."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 class RMSNorm2d(nn.Module):

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rethaw.builtin.backbones.blocks import CrossAttention, ResBlock, SelfAttention, SeverityEmbedding, zeroed
-from rethaw.ops import detail
+from rethaw.builtin.backbones.blocks import CrossAttention, ResBlock, SelfAttention, SeverityEmbedding
+from rethaw.ops import detail, zeroed
 
 if TYPE_CHECKING:
     from rethaw.api import Context
@@ -90,10 +90,7 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """The network of `core.unet`.
-
-    `multiple`: H and W that are multiples of it fold evenly; `forward` pads and crops any other size itself.
-    """
+    """The network of `core.unet`."""
 
     accepts: ClassVar[tuple[str, ...]] = ("vector", "tokens", "image")
 
@@ -119,15 +116,14 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """x_t (B, Cin, H, W), t (B,) in [0, 1], vector (B, D), tokens (B, L, D), image (B, C, H, W) → (B, Cout, H, W)."""
-        height, width = x_t.shape[-2:]
+        """x_t (B, Cin, H, W) and image (B, C, H, W), t (B,), vector (B, D), tokens (B, L, D) → (B, Cout, H, W)."""
         embedding = self.severity(t)
         if self.vector is not None:
             embedding = embedding + self.vector(cond["vector"])
         seen = [*detail(x_t, self.bands), cond["image"]] if self.image else detail(x_t, self.bands)
-        folded = F.pixel_unshuffle(padded(torch.cat(seen, dim=1), self.multiple), self.patch)
+        folded = F.pixel_unshuffle(torch.cat(seen, dim=1), self.patch)
         h = self.walk(self.stem(folded.contiguous(memory_format=torch.channels_last)), F.silu(embedding), cond)
-        return F.pixel_shuffle(self.head(h), self.patch)[..., :height, :width]
+        return F.pixel_shuffle(self.head(h), self.patch)
 
     def walk(self, h: Tensor, embedding: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         """Down and up the U: (B, width, H/patch, W/patch) → the same shape."""
@@ -140,9 +136,3 @@ class UNet(nn.Module):
             skip, h = skips.pop(), up(h, embedding)
             h = stage(torch.cat([skip, h], dim=1) if self.concat else skip + h, embedding, cond)
         return h
-
-
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """x with its last rows and columns repeated until H and W are multiples of `multiple`."""
-    down, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x

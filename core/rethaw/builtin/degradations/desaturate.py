@@ -9,9 +9,9 @@ from torch import Tensor
 
 from rethaw.api import SVD, Rng, State
 from rethaw.builtin.degradations.params import Desaturate as Params
-from rethaw.ops import Constant, channel_svd, per_image
+from rethaw.ops import LUMA, Constant, channel_svd, per_image
 
-WEIGHTS = {"mean": (1 / 3, 1 / 3, 1 / 3), "luma": (0.299, 0.587, 0.114)}
+WEIGHTS = {"mean": (1 / 3, 1 / 3, 1 / 3), "luma": LUMA}
 
 
 class Desaturate:

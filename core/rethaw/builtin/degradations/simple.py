@@ -56,7 +56,7 @@ class Fade:
         return torch.lerp(x0, self.flat(x0, state), per_image(u, x0))
 
     def infer(self, x_u: Tensor, x0_hat: Tensor, u: Tensor, state: State) -> State:
-        """The mean of (x_u - (1 - u) x0) / u; where u = 0 nothing can be told, and it is 0."""
+        """The mean of (x_u - (1 - u) x0) / u; where u = 0 the image says nothing about it, and it is 0."""
         if self.colour:
             return {}
         u = per_image(u, x_u)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import RethawError, Rng
-from rethaw.ops import find_images, rand, read_image
+from rethaw.ops import find_images, hue_rotation, rand, read_image
 
 ANIMALS = (
     "1F414",
@@ -113,7 +113,11 @@ class Drawings:
         drawn = faces[choose(numbers[:, 0], len(faces)).to(faces.device)].to(like.device)
         turned = place(drawn, numbers[:, 1], numbers[:, 2], like.shape[-2], like.shape[-1])
         colour, alpha = turned[:, :3], turned[:, 3:]
-        colour = torch.einsum("bij,bjhw->bihw", hue(numbers[:, 3]), colour).clamp_min(0).minimum(alpha)
+        colour = (
+            torch.einsum("bij,bjhw->bihw", hue_rotation(numbers[:, 3] * 2 * math.pi), colour)
+            .clamp_min(0)
+            .minimum(alpha)
+        )
         down = torch.linspace(0, 1, like.shape[-2], device=like.device).view(1, 1, -1, 1)
         first, last = numbers[:, 4:].view(-1, 2, 3, 1, 1).unbind(1)
         return ((colour + (1 - alpha) * first.lerp(last, down)) * 2 - 1).clamp(-1, 1).to(like.dtype)
@@ -134,14 +138,6 @@ def place(faces: Tensor, size: Tensor, turn: Tensor, height: int, width: int) ->
     theta = torch.stack([cos * across, -sin * down, none, sin * across, cos * down, none], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, [len(faces), 4, height, width], align_corners=False)
     return F.grid_sample(faces, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def hue(numbers: Tensor) -> Tensor:
-    """The (B, 3, 3) rotations of RGB about the grey axis, by a whole turn for numbers from 0 to 1 (Rodrigues)."""
-    angle = (numbers * 2 * math.pi).view(-1, 1, 1)
-    cross = numbers.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    eye = torch.eye(3, device=numbers.device)
-    return eye * torch.cos(angle) + cross * torch.sin(angle) + (1 - torch.cos(angle)) / 3
 
 
 def detail(short: int) -> int:

@@ -10,111 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import State
-from rethaw.ops import Constant
+from rethaw.ops import JPEG_CHROMINANCE, JPEG_LUMINANCE, Constant
 from rethaw_imagenet_c.levels import Corruption, clip, each_channel, shares
 
-LUMINANCE = (
-    16,
-    11,
-    10,
-    16,
-    24,
-    40,
-    51,
-    61,
-    12,
-    12,
-    14,
-    19,
-    26,
-    58,
-    60,
-    55,
-    14,
-    13,
-    16,
-    24,
-    40,
-    57,
-    69,
-    56,
-    14,
-    17,
-    22,
-    29,
-    51,
-    87,
-    80,
-    62,
-    18,
-    22,
-    37,
-    56,
-    68,
-    109,
-    103,
-    77,
-    24,
-    35,
-    55,
-    64,
-    81,
-    104,
-    113,
-    92,
-    49,
-    64,
-    78,
-    87,
-    103,
-    121,
-    120,
-    101,
-    72,
-    92,
-    95,
-    98,
-    112,
-    100,
-    103,
-    99,
-)
-CHROMINANCE = (
-    17,
-    18,
-    24,
-    47,
-    99,
-    99,
-    99,
-    99,
-    18,
-    21,
-    26,
-    66,
-    99,
-    99,
-    99,
-    99,
-    24,
-    26,
-    56,
-    99,
-    99,
-    99,
-    99,
-    99,
-    47,
-    66,
-    99,
-    99,
-    99,
-    99,
-    99,
-    99,
-    *(99,) * 32,
-)
-"""ITU-T T.81, tables K.1 and K.2."""
 QUALITY = (100, 25, 18, 15, 10, 7)
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))  # JFIF, full range
@@ -183,11 +81,13 @@ def cosines() -> Tensor:
     return rows
 
 
-def scaled_table(base: tuple[int, ...], quality: int) -> Tensor:
+def scaled_table(base: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
     """libjpeg's table for a quality from 1 to 100, (8, 8)."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return ((torch.tensor(base) * percent + 50) // 100).clamp(1, 255).double().view(8, 8)
+    return ((torch.tensor(base) * percent + 50) // 100).clamp(1, 255).double()
 
 
-TABLES = [Constant(torch.stack([scaled_table(base, q) for q in QUALITY])) for base in (LUMINANCE, CHROMINANCE)]
+TABLES = [
+    Constant(torch.stack([scaled_table(base, q) for q in QUALITY])) for base in (JPEG_LUMINANCE, JPEG_CHROMINANCE)
+]
 COSINES = Constant(cosines())

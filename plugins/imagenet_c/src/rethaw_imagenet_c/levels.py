@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State
-from rethaw.ops import Constant
+from rethaw.ops import LUMA, Constant
 from rethaw_imagenet_c.plugin import Severity
 
 TOP = 5
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 STEPS = Constant(range(TOP + 1))
 
 

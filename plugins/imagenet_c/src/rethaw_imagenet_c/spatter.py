@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rethaw.api import Rng, State
-from rethaw.ops import randn
+from rethaw.ops import LUMA, randn
 from rethaw_imagenet_c.convolve import gaussian_taps, smooth
 from rethaw_imagenet_c.edges import canny, distance, equalised, filtered
-from rethaw_imagenet_c.levels import LUMA, Corruption, clip, shares, table
+from rethaw_imagenet_c.levels import Corruption, clip, shares, table
 
 WATER = ((0.65, 0.3, 4.0, 0.69, 0.6), (0.65, 0.3, 3.0, 0.68, 0.6), (0.65, 0.3, 2.0, 0.68, 0.5))
 MUD = ((0.65, 0.3, 1.0, 0.65, 1.5), (0.67, 0.4, 1.0, 0.65, 1.5))

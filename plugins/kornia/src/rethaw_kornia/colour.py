@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from rethaw.api import SVD, Rng, State
-from rethaw.ops import Constant, channel_svd, mix_channels
+from rethaw.ops import LUMA, Constant, channel_svd, hue_rotation, mix_channels
 from rethaw_kornia.plugin import Hue as HueParams
 from rethaw_kornia.plugin import Saturation as SaturationParams
-
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
-CROSS = ((0.0, -1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 1.0, 0.0))  # v → (1, 1, 1) × v
 
 
 class Mix:
@@ -37,21 +34,17 @@ class Mix:
 
 
 class Hue(Mix):
-    """M_u is the rotation about the grey axis by u·degrees (Rodrigues): grey stays, and so does every length."""
+    """M_u is the rotation about the grey axis by u·degrees: grey stays, and so does every length."""
 
     def __init__(self, params: HueParams) -> None:
         self.angle = math.radians(params.degrees)
-        cross = torch.tensor(CROSS, dtype=torch.float64) / math.sqrt(3)
-        self.cross, self.off_grey = Constant(cross), Constant(cross @ cross)
 
     def matrix(self, u: Tensor, like: Tensor) -> Tensor:
-        angle = u.to(like.dtype).view(-1, 1, 1) * self.angle
-        eye = torch.eye(3, device=like.device, dtype=like.dtype)
-        return eye + torch.sin(angle) * self.cross.like(like) + (1 - torch.cos(angle)) * self.off_grey.like(like)
+        return hue_rotation(u.to(like.dtype) * self.angle)
 
 
 class Saturation(Mix):
-    """M_u = f I + (1 - f) 1 wᵀ, f = 1 + u (factor - 1) and w luma: colours f times as far from grey."""
+    """M_u = f I + (1 - f) 1 wᵀ, f = 1 + u (factor - 1) and w the weights of brightness: colours f times as far from grey."""
 
     def __init__(self, params: SaturationParams) -> None:
         self.factor, self.luma = params.factor, Constant(LUMA)

@@ -1,22 +1,27 @@
-"""Motion blur and defocus: a kernel of two dimensions for each image, by FFT."""
+"""Motion blur and defocus: a kernel of two dimensions for each image, by kornia's filter, or by FFT if it is large."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from kornia.filters import filter2d
 from torch import Tensor
 
 from rethaw.api import Rng, State
-from rethaw.ops import correlate, rand
+from rethaw.ops import correlate, pad, rand
 from rethaw_kornia.plugin import Defocus as DefocusParams
 from rethaw_kornia.plugin import MotionBlur as MotionParams
+
+WIDEST = 10  # radius up to which adding up all taps is no slower than an FFT
 
 
 class Correlation:
     """D(x0, u) = k_u ⋆ x0, reflecting at the borders."""
 
-    radius: int
+    def __init__(self, radius: int) -> None:
+        self.radius = radius
+        self.memory = 4.0 if radius <= WIDEST else 9.0
 
     def kernel(self, like: Tensor, u: Tensor, state: State) -> Tensor:
         """(B, 2R+1, 2R+1), each of sum one, at least in float32."""
@@ -32,14 +37,14 @@ class Correlation:
         return u.to(dtype).view(-1, 1, 1), at
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        return self.correlated(x0, u, state, adjoint=False)
+        kernel, both = self.kernel(x0, u, state), (self.radius, self.radius)
+        if self.radius > WIDEST:
+            return correlate(x0, kernel, both, reflect=True)
+        padded = pad(x0.to(kernel.dtype), both, both, reflect=True)  # kornia's own needs images larger than the kernel
+        return filter2d(padded, kernel, padding="valid").to(x0.dtype)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
-        return self.correlated(y, u, state, adjoint=True)
-
-    def correlated(self, x: Tensor, u: Tensor, state: State, adjoint: bool) -> Tensor:
-        middle = (self.radius, self.radius)
-        return correlate(x, self.kernel(x, u, state), middle, reflect=True, adjoint=adjoint)
+        return correlate(y, self.kernel(y, u, state), (self.radius, self.radius), reflect=True, adjoint=True)
 
 
 class MotionBlur(Correlation):
@@ -49,7 +54,8 @@ class MotionBlur(Correlation):
     """
 
     def __init__(self, params: MotionParams) -> None:
-        self.params, self.radius = params, params.length // 2
+        super().__init__(params.length // 2)
+        self.params = params
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         if self.params.angle is None:
@@ -69,7 +75,8 @@ class Defocus(Correlation):
     """k_u is a disk of radius u·radius_max, its edge one pixel soft; nothing is random."""
 
     def __init__(self, params: DefocusParams) -> None:
-        self.params, self.radius = params, math.ceil(params.radius_max)
+        super().__init__(math.ceil(params.radius_max))
+        self.params = params
 
     def kernel(self, like: Tensor, u: Tensor, state: State) -> Tensor:
         u, at = self.places(u, like)

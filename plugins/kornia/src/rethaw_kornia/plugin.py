@@ -226,7 +226,6 @@ def rethaw_degradations() -> list[Spec]:
             target="rethaw_kornia.kernels:MotionBlur",
             linear=True,
             bounded=True,
-            memory=9,
             summary="Motion along a line, in a random direction.",
         ),
         degradation(
@@ -235,7 +234,6 @@ def rethaw_degradations() -> list[Spec]:
             target="rethaw_kornia.kernels:Defocus",
             linear=True,
             bounded=True,
-            memory=4.5,
             summary="Out of focus: convolution with a disk.",
         ),
         degradation(

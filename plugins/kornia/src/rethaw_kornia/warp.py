@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from kornia.geometry.transform import remap
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,13 +17,9 @@ from rethaw_kornia.plugin import Perspective as PerspectiveParams
 
 def taken_from(x: Tensor, shift: Tensor) -> Tensor:
     """x (B, C, H, W) at each pixel's place plus shift (B, 2, H, W), x then y, in pixels; the mirror image beyond."""
-    height, width = x.shape[-2:]
-    across, down = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (width, height))
-    at = [
-        (across + shift[:, 0]) * (2 / max(width - 1, 1)) - 1,
-        (down.unsqueeze(1) + shift[:, 1]) * (2 / max(height - 1, 1)) - 1,
-    ]
-    taken = F.grid_sample(x, torch.stack(at, -1), mode="bilinear", padding_mode="reflection", align_corners=True)
+    across, down = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (x.shape[-1], x.shape[-2]))
+    places = across + shift[:, 0], down.unsqueeze(1) + shift[:, 1]
+    taken = remap(x, *places, mode="bilinear", padding_mode="reflection", align_corners=True)
     return torch.where((shift == 0).all(1, keepdim=True), x, taken)  # scaled places are rounded, unmoved ones are not
 
 

@@ -1,26 +1,16 @@
-"""What both networks are made of: the embedding of the condition, cross-attention to tokens, a first zero."""
+"""What both networks are made of: the embedding of the condition, and cross-attention to tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rethaw.ops import sinusoids
+from rethaw.ops import sinusoids, zeroed
 
 FEATURES = 64  # sinusoids of the severity
-
-Layer = TypeVar("Layer", bound=nn.Module)
-
-
-def zeroed(layer: Layer) -> Layer:
-    """The layer, with every parameter set to zero."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 class Embedding(nn.Module):

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from rethaw.ops import detail
+from rethaw.ops import detail, zeroed
 from rethaw_timm.encoder import Encoder
-from rethaw_timm.layers import CrossAttention, Embedding, FiLM, shown, zeroed
+from rethaw_timm.layers import CrossAttention, Embedding, FiLM, shown
 
 if TYPE_CHECKING:
     from rethaw.api import Context
@@ -95,7 +95,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """x_t (B, Cin, H, W), t (B,) in [0, 1], vector (B, D), tokens (B, L, D), image (B, C, H, W) → (B, Cout, H, W)."""
+        """x_t (B, Cin, H, W) and image (B, C, H, W), t (B,), vector (B, D), tokens (B, L, D) → (B, Cout, H, W)."""
         embedding = self.embedding(t, cond)
         seen = shown(detail(x_t, self.bands), cond, self.image).contiguous(memory_format=torch.channels_last)
         features, path = [], seen

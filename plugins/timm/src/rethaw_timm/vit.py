@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from timm.layers import Attention, Mlp, build_sincos2d_pos_embed
 from torch import Tensor, nn
 
-from rethaw.ops import detail
-from rethaw_timm.layers import CrossAttention, Embedding, shown, zeroed
+from rethaw.ops import detail, zeroed
+from rethaw_timm.layers import CrossAttention, Embedding, shown
 
 if TYPE_CHECKING:
     from rethaw.api import Context
@@ -72,7 +72,7 @@ class ViT(nn.Module):
         self.head = zeroed(nn.Linear(width, context.out_channels * area))
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
-        """x_t (B, Cin, H, W), t (B,) in [0, 1], vector (B, D), tokens (B, L, D), image (B, C, H, W) → (B, Cout, H, W)."""
+        """x_t (B, Cin, H, W) and image (B, C, H, W), t (B,), vector (B, D), tokens (B, L, D) → (B, Cout, H, W)."""
         embedding = self.embedding(t, cond)
         grid = self.stem(shown(detail(x_t, self.bands), cond, self.image))  # (B, width, h, w)
         size = list(grid.shape[-2:])
