@@ -15,6 +15,7 @@ from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.dump import dump_config
 from rethaw.engine.evaluation.evaluate import evaluate
+from rethaw.engine.parts import build_conditioners
 from rethaw.engine.restorer.conditioners import Conditioners, joined, stacked
 from rethaw.engine.sampling.how import How
 from rethaw.ops import generators
@@ -27,7 +28,7 @@ PIXELS = "{use: core.image, of: {use: kornia.pixelate, block_max: 4}, drop: 0}"
 
 
 def conditioners(text: str) -> Conditioners:
-    return rethaw.Pipeline(*load_text(f"{NOISE}conditioner: {text}"), device="cpu").conditioners
+    return build_conditioners(*load_text(f"{NOISE}conditioner: {text}"))
 
 
 class Tokens:

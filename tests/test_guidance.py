@@ -63,10 +63,9 @@ def test_scale_interval_and_negative_are_what_they_are_defined_as() -> None:
 
 def test_guidance_costs_one_call_of_twice_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     made, x, seen = pipeline(), images(2, height=16, width=16), []
-    forward = type(made.walker.restorer).forward  # type: ignore[union-attr]
-    monkeypatch.setattr(
-        type(made.walker.restorer), "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c)
-    )
+    network = type(made.walker.restorer.backbone)
+    forward = network.forward
+    monkeypatch.setattr(network, "forward", lambda self, x, t, c: seen.append(len(x)) or forward(self, x, t, c))
     for scale, cond, batch in ((3.0, {"label": ["cat"] * 2}, 4), (1.0, {"label": ["cat"] * 2}, 2), (None, {}, 2)):
         seen.clear()
         guided(made, x, torch.ones(2, dtype=torch.float64), scale and Guidance(scale), cond)
@@ -93,7 +92,10 @@ def test_guidance_is_refused_where_it_cannot_be() -> None:
     x = images(1, height=16, width=16)
     for made, message in (
         (pipeline(drop=0), "guidance needs training with the null condition, but every conditioner has drop: 0"),
-        (rethaw.Pipeline(*load_text("degradation: core.mask"), device="cpu"), "guidance needs a conditioner"),
+        (
+            with_network(rethaw.Pipeline(*load_text("degradation: core.mask"), device="cpu")),
+            "guidance needs a conditioner",
+        ),
     ):
         with pytest.raises(RethawError, match=message):
             next(made.trajectory(x, state={}, sampler="core.direct", cond={}, guidance=2.0))
@@ -264,7 +266,7 @@ def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)
     network = "classifier={use: timm.classifier, model: mobilenetv3_small_050}"
     found = train_classifier(Run(run), rethaw.Pipeline.load(run, [network, "train.steps=2"]).parts)
-    assert found.loss > 0
+    assert found.outcome.loss > 0
     cat, dog = (
         rethaw.Pipeline.load(run).generate(1, steps=2, cond={"label": [name]}, guidance=Guidance(classifier_scale=5.0))
         for name in ("cat", "dog")

@@ -74,7 +74,8 @@ def test_images_of_any_size_come_back_in_their_size(trained: Any, size: tuple[in
     x = images(2, height=size[0], width=size[1], dtype=torch.float32)
     restored = pipeline.restore(x)
     assert restored.shape == x.shape and torch.isfinite(restored).all()
-    assert [tuple(image.shape) for image in pipeline.restore([x[0], Image.new("L", (9, 7))])] == [(3, *size), (3, 7, 9)]
+    tensor, picture = pipeline.restore([x[0], Image.new("L", (9, 7))])
+    assert tensor.shape == (3, *size) and picture.pixels.shape == (3, 7, 9)
 
 
 def test_restoring_in_a_list_is_restoring_in_a_batch(trained: Any) -> None:
@@ -208,7 +209,7 @@ def test_workers_and_accumulation_do_not_change_what_is_seen(tmp_path: Path) -> 
 
 def test_a_diverging_loss_is_told(tmp_path: Path) -> None:
     path = recipe(tmp_path, photos(tmp_path / "photos"))
-    with pytest.raises(RethawError, match="the loss is"):
+    with pytest.raises(RethawError, match="the loss is|the weights are not finite"):
         rethaw.Pipeline.from_yaml(path, ["train.lr=1e30", "train.clip_grad=0", "train.steps=60"]).train(
             tmp_path / "run"
         )
@@ -251,7 +252,7 @@ def test_a_broken_training_keeps_the_last_good_checkpoint(tmp_path: Path) -> Non
 
     path = recipe(tmp_path, photos(tmp_path / "photos"))
     overrides = ["train.lr=1e30", "train.clip_grad=0", "train.steps=15", "train.checkpoint_every=1"]
-    with pytest.raises(RethawError, match="the loss is"):
+    with pytest.raises(RethawError, match="the loss is|the weights are not finite"):
         rethaw.Pipeline.from_yaml(path, overrides).train(tmp_path / "run")
     if (tmp_path / "run" / "checkpoint.pt").is_file():
         saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")

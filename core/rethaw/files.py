@@ -87,7 +87,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Holds a folder for one training (and its processes): a second one is refused. A killed process lets go of it."""
+    """Holds a folder for one training (and its processes), swept: a second one is refused. A killed process lets go."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return
@@ -99,6 +99,7 @@ def only_one(folder: Path) -> Iterator[None]:
             f"another training is writing into {folder}", "Wait for it, or choose another --out."
         ) from None
     try:
+        sweep(folder)
         yield
     finally:
         (folder / "training.lock").unlink(missing_ok=True)

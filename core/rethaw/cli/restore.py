@@ -65,6 +65,9 @@ def restore(
     with bar("restoring", len(files)) as done:
         report = restore_files(walker, files, names, to, job, done, warn)
     write_json(to / "report.json", {"run": run, **report.as_dict(), "severity": severity})
+    for row in report.images:
+        if row.get("estimated"):
+            say(f"{Path(row['file']).name}: severity {row['severity']:.2f}, as the run estimates it")
     failed = f", {len(report.failed)} could not be restored" if report.failed else ""
     say(f"restored {plural(len(report.images), 'image')} in {to}{failed}")
     if report.stopped:

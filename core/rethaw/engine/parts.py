@@ -94,10 +94,10 @@ class Parts:
 
     def classifier(self, item: Component | None = None) -> Classifier:
         """A fresh classifier of degraded images, where the degradation is Gaussian noise."""
+        Classifier.check(self.degradation)
         item = item or self.config.classifier
         if item is None:
             raise RethawError("the run has no classifier", "Train it: rethaw train-classifier RUN.")
-        Classifier.check(self.degradation)
         with seeded(self.device, mix_seed(self.config.seed, "classifier")):
             network = self.build(item, Context(self.config.restorer.channels, len(item.params.classes)))
         return Classifier(network, self.degradation, item.params)

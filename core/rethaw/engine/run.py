@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from rethaw.api import RethawError
 from rethaw.config.components import every_component
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
-from rethaw.files import only_one, replacing, sweep, write_text
+from rethaw.files import only_one, replacing, write_text
 from rethaw.registry import Registry
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
@@ -56,11 +56,17 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the folder for one training, all that is written included; a second one is refused."""
+        """Holds the folder for one training, all that is written included; a second one is refused.
+
+        A folder in which nothing was left is removed again.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with only_one(self.folder):
-            sweep(self.folder)
-            yield
+        try:
+            with only_one(self.folder):
+                yield
+        finally:
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def check_free(self, resume: bool) -> bool:
         """Whether there is a checkpoint to resume from. Raises RethawError where a training would be lost."""

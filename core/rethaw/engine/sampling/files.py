@@ -111,11 +111,11 @@ def restore_images(walker: Walker, images: Any, severity: float | Tensor | None,
     """Restores images that are degraded already: by the measurement, if there is one.
 
     A tensor (B, C, H, W) gives a tensor. A picture (a path, PIL image or numpy array) gives a `Picture` as `rethaw
-    restore` would write it, with `save(path)`, a tensor (C, H, W) a tensor; a list gives a list. severity: one for
+    restore` would write it, with `save(path)`, a list gives a list, of tensors where it has tensors (C, H, W). severity: one for
     all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to). state: of each
     image, batch first.
     """
-    if isinstance(images, Tensor) and images.dim() == 4:
+    if isinstance(images, Tensor):
         return last(walker.restoration(images, severity, how, state=state)).x
     if not isinstance(images, (list, tuple)):
         return restore_images(walker, [images], severity, how, state)[0]
@@ -172,8 +172,6 @@ def restore_files(
                     writing.append(pool.submit(write_about, restored, file, folder, name, job, began))
                     for note in restored.picture.notes:
                         notify(f"{file}: {note}")
-                    if restored.estimated:
-                        notify(f"{file.name}: severity {restored.severity:.2f}, as the run estimates it")
                 except RethawError as error:
                     if len(files) == 1:
                         raise
