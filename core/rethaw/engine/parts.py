@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rethaw.config.compose import marked
-from rethaw.config.load import Findings
+from rethaw.config.components import parse_component
 from rethaw.config.model import Component
-from rethaw.config.yaml import ConfigError, Mark
 from rethaw.engine.degradation.hosted import host_component
 from rethaw.registry import Registry
 
@@ -20,18 +17,6 @@ def complete(item: Component, data: Any, registry: Registry) -> Component:
 
     resolve = getattr(import_target(registry.find(item.kind, item.use)[1]), "resolve", None)
     return replace(item, params=resolve(item.params, data)) if resolve else item
-
-
-def parse_component(
-    name: str, kind: str, registry: Registry, given: Mapping[str, Any] | None = None, key: str = ""
-) -> Component:
-    """One validated component from Python values, as it may stand under a key of the pipeline."""
-    found = Findings()
-    node = marked({"use": name, **(given or {})}, Mark(f"{kind} {name}"))
-    component = found.component(node, kind, key or kind, registry)
-    if found.problems or component is None:
-        raise ConfigError(found.problems)
-    return component
 
 
 def build(kind: str, name: str, /, *args: Any, **params: Any) -> Any:
