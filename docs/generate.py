@@ -13,9 +13,11 @@ import typer
 from rethaw import hookspecs
 from rethaw.api import Spec
 from rethaw.cli.main import app
-from rethaw.config.model import DEFAULTS, HOSTS, KEYS, SECTIONS, Config, PlainHost
+from rethaw.config.hosts import HOSTS, PlainHost
+from rethaw.config.model import DEFAULTS, KEYS, SECTIONS, Config
+from rethaw.describe import declared, param_docs, param_rows
 from rethaw.hookspecs import KINDS
-from rethaw.registry import Registry, declared, param_docs, param_rows
+from rethaw.registry import Registry
 
 PAGE = Path(__file__).parent / "reference.md"
 FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c", "text", "timm")

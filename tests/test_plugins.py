@@ -1,6 +1,6 @@
 """Plugins that misbehave in every way we could think of: each is told once and clearly, and stops nothing else.
 
-The plugins are real to importlib.metadata: folders with a METADATA, entry points and a module, on the path of a process.
+The plugins are real to importlib.metadata: folders with METADATA, entry points and a module, on the path of a process.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def test_two_copies_of_one_distribution_are_one_plugin(tmp_path: Path) -> None:
     first, second = Site(tmp_path / "first"), Site(tmp_path / "second")
     first.add("fine", version="2.0")
     second.add("fine", "raise AssertionError('Python imports the first one')")
-    result = run("plugins", "list", env={"PYTHONPATH": os.pathsep.join(map(str, (first.folder, second.folder)))})
+    both = os.pathsep.join((str(first.folder), second.env["PYTHONPATH"]))
+    result = run("plugins", "list", env={"PYTHONPATH": both})
     assert result.stdout.count("rethaw-fine") == 1 and "fine.fade" in result.stdout
 
 
@@ -305,15 +306,15 @@ def test_block_keeps_a_plugin_out_by_every_way(tmp_path: Path) -> None:
 
 def test_a_blocked_plugin_is_not_imported(site: Site) -> None:
     site.add("loud", "print('I AM IMPORTED')")
-    assert "I AM IMPORTED" in run("plugins", "list", env=site.env).stdout
+    assert "I AM IMPORTED" in run("plugins", "list", env=site.env).stderr
     result = run("--block", "loud", "plugins", "list", env=site.env)
-    assert "I AM IMPORTED" not in result.stdout and "blocked" in result.stdout
+    assert "I AM IMPORTED" not in result.stderr and "blocked" in result.stdout
 
 
 def test_naming_one_plugin_imports_no_other(site: Site) -> None:
     site.add("loud", "print('I AM IMPORTED')")
     result = run("validate", "demo", env=site.env)
-    assert result.returncode == 0 and "I AM IMPORTED" not in result.stdout
+    assert result.returncode == 0 and "I AM IMPORTED" not in result.stderr
 
 
 @pytest.mark.parametrize(

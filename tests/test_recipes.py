@@ -11,7 +11,7 @@ import torch
 import rethaw
 from rethaw.cli.recipes import GROUPS, grouped
 from rethaw.config import load_config
-from rethaw.config.compose import recipe_names
+from rethaw.config.find import recipe_names
 from rethaw.ops import expand, generators
 from tests.helpers import TINY, photos
 from tests.helpers import rethaw as command

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rethaw.api import RethawError
 from rethaw.config.dump import Dumper
-from rethaw.config.yaml import MAX_BYTES, MAX_NODES, ConfigError, parse_value, parse_yaml, read_yaml
+from rethaw.config.marks import Mark
+from rethaw.config.yaml import MAX_BYTES, MAX_NODES, ConfigError, parse_word, parse_yaml, read_yaml
 
 
 def value(text: str) -> Any:
@@ -103,8 +104,8 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "file.yaml: the file is empty"),
-        ("# nothing\n", "file.yaml: the file is empty"),
+        ("", "file.yaml:1:1: the file is empty"),
+        ("# nothing\n", "file.yaml:1:1: the file is empty"),
         ("- 1\n", "file.yaml:1:1: a pipeline is a mapping"),
         ("word", "file.yaml:1:1: a pipeline is a mapping"),
         ("a: 1\nb: 2\na: 3\n", "file.yaml:3:1: the key 'a' stands here twice (first at file.yaml:1:1)"),
@@ -163,9 +164,10 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0", "is not a text file in UTF-8"),
-        ("a: é".encode("latin-1"), "is not a text file in UTF-8"),
-        ("a: 1".encode("utf-16"), "is not a text file in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "a.yaml:1:1: the file is not text in UTF-8"),
+        ("a: é".encode("latin-1"), "a.yaml:1:4: the file is not text in UTF-8"),
+        ("é: 1\nb: é ".encode() + b"\xe9", "a.yaml:2:6: the file is not text in UTF-8"),
+        ("a: 1".encode("utf-16"), "a.yaml:1:1: the file is not text in UTF-8\n    Save it as UTF-8."),
         (b"# " + b"x" * MAX_BYTES, "is larger than 1000 kB"),
     ],
 )
@@ -186,11 +188,11 @@ def test_a_place_that_is_no_file(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_data_or_one_clear_error(text: str) -> None:
-    for read in (parse_yaml, parse_value):
-        try:
-            read(text, "file.yaml")
-        except ConfigError as error:
-            assert str(error).startswith("file.yaml")
+    assert parse_word(text, Mark("word")).text == text
+    try:
+        parse_yaml(text, "file.yaml")
+    except ConfigError as error:
+        assert str(error).startswith("file.yaml:")
 
 
 # PyYAML folds the line ends of Unicode, U+0085, U+2028 and U+2029, into blanks

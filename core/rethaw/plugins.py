@@ -7,25 +7,37 @@ the light module → its specs. A component's target is imported when the compon
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from importlib.metadata import Distribution, EntryPoint, distributions
-from types import MappingProxyType
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property, partial
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from rethaw import __version__, hookspecs
-from rethaw.api import RethawError, Spec
+from rethaw import __version__, api, hookspecs
+from rethaw.api import Spec
+from rethaw.claims import NAMESPACE, Claim, PluginError, applies, check_requirement, failure, scan
 from rethaw.hookspecs import KINDS
+from rethaw.isolate import guarded, shown
 
-GROUP = "rethaw.plugins"
 CORE = "core"
 CORE_MODULE = "rethaw.builtin.plugin"
+MAX_SPECS = 10_000
+TRAIT_TYPES: dict[str, Any] = {
+    "bool": bool,
+    "float": (int, float),
+    "int | None": (int, NoneType),
+    "str": str,
+    "tuple[float, float]": (tuple, list),
+    "tuple[str, ...]": (tuple, list),
+}
+"""What the traits of a spec may be, by the annotation in the helper."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +55,12 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One installed distribution's entry point: `namespace = module`, known from metadata alone."""
-
-    namespace: str
-    module: str
-    distribution: str
-    version: str
-    requires: tuple[str, ...] = ()
-    entry_point: EntryPoint | None = field(default=None, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version} (entry point {self.namespace} = {self.module})"
-
-
-@dataclass(frozen=True)
 class Plugin:
     """A plugin that has loaded: its claim and its specs, by (kind, name)."""
 
     claim: Claim
     specs: Mapping[tuple[str, str], Spec]
     notes: tuple[str, ...] = ()
-
-
-class PluginError(RethawError):
-    """A plugin that cannot be used: not installed, blocked, claimed twice, too new, or broken."""
 
 
 class Plugins:
@@ -124,26 +117,28 @@ class Plugins:
 
     def check_required(self) -> list[str]:
         """What plugins.require asks for and is not installed, one message each."""
-        installed = {canonicalize_name(c.distribution): c for claims in self.claims.values() for c in claims}
-        problems = []
-        for text in self.policy.require:
-            try:
-                wanted = Requirement(text)
-            except InvalidRequirement as error:
-                reason = str(error).splitlines()[0]
-                problems.append(
-                    f"plugins.require: {text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({reason})"
-                )
-                continue
-            have = installed.get(canonicalize_name(wanted.name))
+        return [f"plugins.require: {text}" for text in map(self._required, self.policy.require) if text]
+
+    def _required(self, text: str) -> str:
+        """Why one requirement is not met; "" where it is."""
+        try:
+            wanted = Requirement(text)
+            if not applies(wanted):
+                return ""
+            have = self._versions.get(canonicalize_name(wanted.name))
             if have is None:
-                problems.append(f"plugins.require: {wanted} is not installed. Run: pip install '{wanted}'")
-            elif not wanted.specifier.contains(have.version, prereleases=True):
-                problems.append(
-                    f"plugins.require: {wanted} is required, {have.version} is installed. "
-                    f"Run: pip install --upgrade '{wanted}'"
-                )
-        return problems
+                return f"{wanted} is not installed. Run: pip install '{wanted}'"
+            if wanted.specifier.contains(have, prereleases=True):
+                return ""
+            return f"{wanted} is required, {have} is installed. Run: pip install --upgrade '{wanted}'"
+        except (InvalidRequirement, ValueError) as error:  # or a version or marker that cannot be compared
+            reason = str(error).partition("\n")[0]
+            return f"{text!r} is not a requirement such as 'rethaw-kornia>=0.1' ({reason})"
+
+    @cached_property
+    def _versions(self) -> Mapping[str, str]:
+        """The versions of the distributions that have plugins."""
+        return {canonicalize_name(c.distribution): c.version for claims in self.claims.values() for c in claims}
 
     def _load(self, namespace: str) -> Plugin:
         claims = self.claims.get(namespace, ())
@@ -160,64 +155,24 @@ class Plugins:
                 f"Uninstall one of them, or block one: RETHAW_BLOCK={allowed[-1].distribution}",
             )
         claim = allowed[0]
+        if not NAMESPACE.fullmatch(namespace):
+            raise failure(claim, f"the name of its entry point is {namespace!r}: letters, digits, _, - and . only")
         check_requirement(claim)
         module = import_module(claim)
-        try:
+        with guard(claim, "registering it"):  # pluggy refuses hooks with arguments, for one
             self._pm.register(module, name=namespace)
-        except Exception as error:  # pluggy refuses hooks with arguments, for one
-            raise failure(claim, f"registering it raised {type(error).__name__}: {error}") from error
         return Plugin(claim, collect(self._pm, claim, module), unknown_hooks(self._pm, namespace))
 
 
-def scan() -> list[Claim]:
-    """Reads the metadata of every installed distribution; imports nothing. Metadata that cannot be read is passed over."""
-    claims: dict[tuple[str, str], Claim] = {}  # of two copies of one distribution, Python imports the first
-    for dist in distributions():
-        try:
-            found = [claim_of(dist, point) for point in dist.entry_points if point.group == GROUP]
-        except Exception:
-            continue
-        for claim in found:
-            claims.setdefault((canonicalize_name(claim.distribution), claim.namespace), claim)
-    return list(claims.values())
-
-
-def claim_of(dist: Distribution, point: EntryPoint) -> Claim:
-    """One entry point of a distribution, whose METADATA may be missing."""
-    known: Any = dist.metadata or {}
-    name, version = known.get("Name") or "an unknown distribution", known.get("Version") or "of unknown version"
-    return Claim(point.name, point.value, name, version, tuple(dist.requires or ()), point)
-
-
-def check_requirement(claim: Claim) -> None:
-    """Refuses a plugin that names no rethaw version, or another one than this, before it is imported."""
-    try:
-        wanted = [r for r in map(Requirement, claim.requires) if canonicalize_name(r.name) == "rethaw"]
-    except InvalidRequirement as error:
-        raise failure(
-            claim, f"its metadata holds a requirement that cannot be read: {str(error).splitlines()[0]}"
-        ) from error
-    if not wanted:
-        raise failure(
-            claim,
-            "its distribution declares no requirement on rethaw",
-            'Its author adds dependencies = ["rethaw>=0.1,<0.2"] to its pyproject.toml.',
-        )
-    for requirement in wanted:
-        if not requirement.specifier.contains(__version__, prereleases=True):
-            raise failure(
-                claim,
-                f"it needs {requirement}, and this is rethaw {__version__}",
-                f"Run: pip install '{requirement}', or a {claim.distribution} that fits rethaw {__version__}.",
-            )
+def guard(claim: Claim, what: str) -> AbstractContextManager[None]:
+    """Runs a block of a plugin's code: whatever goes wrong is one PluginError that names the plugin."""
+    return guarded(partial(failure, claim), what)
 
 
 def import_module(claim: Claim) -> Any:
-    """Imports a plugin's light module; whatever it raises becomes one PluginError."""
-    try:
+    """Imports a plugin's light module, or whatever its entry point names."""
+    with guard(claim, "importing it"):
         return claim.entry_point.load() if claim.entry_point else importlib.import_module(claim.module)
-    except (Exception, SystemExit) as error:
-        raise failure(claim, f"importing it raised {type(error).__name__}: {error}") from error
 
 
 def collect(pm: pluggy.PluginManager, claim: Claim, module: Any) -> Mapping[tuple[str, str], Spec]:
@@ -225,41 +180,61 @@ def collect(pm: pluggy.PluginManager, claim: Claim, module: Any) -> Mapping[tupl
     specs: dict[tuple[str, str], Spec] = {}
     for kind in KINDS.values():
         for impl in getattr(pm.hook, kind.hook).get_hookimpls():
-            if impl.plugin is not module:
-                continue
-            try:
-                answer = impl.function()
-                entries = list(answer) if isinstance(answer, Iterable) else answer
-            except (Exception, SystemExit) as error:
-                raise failure(claim, f"its hook {kind.hook} raised {type(error).__name__}: {error}") from error
-            if not isinstance(entries, list):
-                raise failure(claim, f"its hook {kind.hook} returned a {type(answer).__name__}, not a list of specs")
-            for spec in entries:
-                problem = check_spec(spec, kind.name, specs)
+            if impl.plugin is module:
+                with guard(claim, f"its hook {kind.hook}"):
+                    answer = impl.function()
+                    problem = take(answer, kind.name, specs)
                 if problem:
-                    raise failure(claim, f"its hook {kind.hook} returned rubbish: {problem}")
-                specs[kind.name, spec.name] = spec
+                    raise failure(claim, f"its hook {kind.hook} returned {problem}")
     return MappingProxyType(specs)
+
+
+def take(answer: Any, kind: str, specs: dict[tuple[str, str], Spec]) -> str | None:
+    """Adds the specs of a hook's answer to others; what is wrong with the answer, or None."""
+    if not isinstance(answer, Iterable):
+        return f"a {type(answer).__name__}, not a list of specs"
+    for spec in answer:
+        problem = check_spec(spec, kind, specs)
+        if problem:
+            return f"rubbish: {problem}"
+        if len(specs) == MAX_SPECS:
+            return f"more than {MAX_SPECS} specs"
+        specs[kind, spec.name] = spec
+    return None
 
 
 def check_spec(spec: Any, kind: str, seen: Mapping[tuple[str, str], Spec]) -> str | None:
     """What is wrong with one entry of a hook's answer, or None."""
     if not isinstance(spec, Spec):
-        return f"{spec!r} is a {type(spec).__name__}, not a spec made with rethaw.api.{kind}(…)"
+        return f"{shown(spec)} is a {type(spec).__name__}, not a spec made with rethaw.api.{kind}(…)"
+    name = shown(spec.name)
     if spec.kind != kind:
-        return f"{spec.name!r} is a {spec.kind}, not a {kind}"
-    if not isinstance(spec.name, str) or not spec.name.isidentifier():
-        return f"{spec.name!r} is no name: letters, digits and _ only"
+        return f"{name} is a {spec.kind}, not a {kind}"
+    if type(spec.name) is not str or not spec.name.isidentifier():
+        return f"{name} is no name: letters, digits and _ only"
     if (kind, spec.name) in seen:
-        return f"{spec.name!r} stands there twice"
-    if not (isinstance(spec.params, type) and hasattr(spec.params, "__dataclass_fields__")):
-        return f"the parameters of {spec.name!r} are not a dataclass"
-    if {"use", "id"} & set(spec.params.__dataclass_fields__):
-        return f"{spec.name!r} has a parameter named use or id, which are the host's own keys"
-    if not isinstance(spec.target, str) or spec.target.count(":") != 1:
-        return f"the target of {spec.name!r} is {spec.target!r}, not 'module:attribute'"
-    if not isinstance(spec.summary, str):
-        return f"the summary of {spec.name!r} is not a text"
+        return f"{name} stands there twice"
+    if not (isinstance(spec.params, type) and is_dataclass(spec.params)):
+        return f"the parameters of {name} are not a dataclass"
+    if {"use", "id"} & {f.name for f in fields(spec.params)}:
+        return f"{name} has a parameter named use or id, which are the host's own keys"
+    if type(spec.target) is not str or spec.target.count(":") != 1:
+        return f"the target of {name} is {shown(spec.target)}, not 'module:attribute'"
+    if type(spec.summary) is not str:
+        return f"the summary of {name} is not a text"
+    return check_traits(spec, name)
+
+
+def check_traits(spec: Spec, name: str) -> str | None:
+    """What is wrong with what a spec declares, or None: the helper of its kind knows which traits there are."""
+    helper = {**inspect.signature(getattr(api, spec.kind)).parameters}
+    known = set(helper) - {"name", "params", "target", "summary"}
+    if not isinstance(spec.traits, Mapping) or set(spec.traits) != known:
+        return f"{name} was not made with rethaw.api.{spec.kind}(…)"
+    for trait, value in spec.traits.items():
+        allowed = TRAIT_TYPES.get(str(helper[trait].annotation), object)
+        if not isinstance(value, allowed):
+            return f"{trait} of {name} is {shown(value)}, not a {helper[trait].annotation}"
     return None
 
 
@@ -271,12 +246,6 @@ def unknown_hooks(pm: pluggy.PluginManager, namespace: str) -> tuple[str, ...]:
         for caller in callers
         if not caller.has_spec()
     )
-
-
-def failure(claim: Claim, what: str, hint: str = "") -> PluginError:
-    """One message that says which plugin, what, how to look closer and how to keep it out."""
-    closer = f"rethaw plugins show {claim.namespace} says more; RETHAW_BLOCK={claim.namespace} keeps it out."
-    return PluginError(f"plugin {claim} cannot be used: {what}", f"{hint}\n  {closer}" if hint else closer)
 
 
 def policy_from_environment(policy: Policy) -> Policy:

@@ -154,7 +154,7 @@ def not_found(registry: Registry, name: str) -> RethawError:
 
 def show_spec(full: str, spec: Spec) -> None:
     """A component: what it is, what it declares, its parameters."""
-    from rethaw.registry import declared, param_rows
+    from rethaw.describe import declared, param_rows
 
     traits = ", ".join(declared(spec))
     say(f"{full} ({spec.kind}): {spec.summary}" + (f" [{traits}]" if traits else ""))

@@ -21,7 +21,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe's
 
         rethaw recipes deblur > my.yaml
     """
-    from rethaw.config.compose import recipe_names, recipe_path, suggest
+    from rethaw.config.find import recipe_names, recipe_path, suggest
 
     if name:
         path = recipe_path(name)

@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from rethaw.api import RethawError
+from rethaw.config.find import find_file
+from rethaw.config.marks import ConfigError, Mark, Marked, Problem, marked
 from rethaw.config.model import DEFAULTS, LISTS, SINGLE
-from rethaw.config.yaml import ConfigError, Mark, Marked, Problem, parse_value, read_yaml
+from rethaw.config.yaml import MAX_DEPTH, parse_word, read_yaml, shortened
 from rethaw.plugins import CORE
 
-
-def recipe_path(name: str) -> Path | None:
-    """The file of the recipe with that name."""
-    path = Path(str(files("rethaw") / "recipes" / f"{name}.yaml"))
-    return path if path.is_file() else None
+MAX_EXTENDS = 20
+"""So many files a chain of `extends` may have."""
 
 
-def recipe_names() -> list[str]:
-    """The recipes that ship with rethaw; those that only others extend start with _ and are not listed."""
-    names = (p.name for p in (files("rethaw") / "recipes").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and not name.startswith("_"))
-
-
-def suggest(name: str) -> str:
-    """What to write instead of a recipe that does not exist."""
-    names = recipe_names()
-    close = difflib.get_close_matches(name, names, 1, 0.7)
-    return f"Did you mean {close[0]}?" if close else f"The recipes are: {', '.join(names)}."
-
-
-def find_file(name: str, beside: Path | None = None) -> Path:
-    """A YAML file by path, relative to `beside` (default: here), or a recipe by name."""
-    path = (beside or Path()) / name
-    if path.is_dir() and (path / "resolved.yaml").is_file():
-        return path / "resolved.yaml"
-    if path.is_file():
-        return path
-    recipe = recipe_path(name)
-    if recipe:
-        return recipe
-    if path.is_dir():
-        raise RethawError(
-            f"{path} is a folder without resolved.yaml, so it is no run", "Name a YAML file, a recipe or a run folder."
-        )
-    raise RethawError(f"there is no file {str(path)!r} and no recipe {name!r}", suggest(name))
-
-
-def load_tree(path: Path, seen: tuple[Path, ...] = ()) -> Marked:
-    """A file with all that it extends merged under it."""
-    path = path.resolve() if seen else path
+def load_tree(path: Path, above: tuple[Path, ...] = ()) -> Marked:
+    """A file with all that it extends merged under it. above: the files that extend this one, resolved."""
+    path = path.resolve() if above else path
     tree = read_yaml(path)
-    base = tree.value.pop("extends", None)
-    mark = (tree.keys or {}).pop("extends", tree.mark)
+    base = tree.entries.pop("extends", None)
+    mark = tree.keys.pop("extends", tree.mark)
     if base is None or base.value is None:
         return tree
     if not isinstance(base.value, str):
         raise ConfigError([Problem(base.mark, "extends names one file or recipe")])
+    above = (*above, path.resolve())
+    if len(above) > MAX_EXTENDS:
+        raise ConfigError([Problem(mark, f"this is the end of a chain of more than {MAX_EXTENDS} files by extends")])
     try:
         found = find_file(base.value, path.parent).resolve()
     except RethawError as error:
         raise ConfigError([Problem(base.mark, f"extends: {error.message}", error.hint)]) from error
-    if found in (*seen, path.resolve()):
-        raise ConfigError([Problem(mark, f"{base.value} extends this file, so they go round in a circle")])
-    return merge(load_tree(found, (*seen, path.resolve())), tree)
+    if found in above:
+        wrong = f"{base.value} extends this file, so they go round in a circle"
+        raise ConfigError([Problem(mark, wrong)])
+    return merge(load_tree(found, above), tree)
 
 
 def merge(base: Marked, over: Marked) -> Marked:
@@ -75,10 +46,10 @@ def merge(base: Marked, over: Marked) -> Marked:
     base = as_component(base)
     if not isinstance(base.value, dict) or ("use" in over.value and full_name(over) != full_name(base)):
         return over
-    value, keys = dict(base.value), dict(base.keys or {})
+    value, keys = dict(base.value), dict(base.keys)
     for key, item in over.value.items():
         value[key] = merge(value[key], item) if key in value else item
-        keys[key] = (over.keys or {}).get(key, item.mark)
+        keys[key] = over.place(key)
     return Marked(value, over.mark, keys)
 
 
@@ -91,7 +62,7 @@ def as_component(node: Marked) -> Marked:
 
 def full_name(node: Marked) -> str:
     """The component that a mapping names; `cold` is `core.cold`."""
-    use = str(node.value["use"].plain()) if "use" in node.value else ""
+    use = str(node.entries["use"].plain()) if "use" in node.entries else ""
     return use if "." in use else f"{CORE}.{use}"
 
 
@@ -99,14 +70,16 @@ def override(tree: Marked, overrides: Sequence[str]) -> Marked:
     """Applies `dotted.path=value` words; an item of a list is named by its id, its component or its number."""
     problems = []
     for word in overrides:
-        mark = Mark(f"command line: {word if len(word) < 80 else word[:77] + '…'}")
+        mark = Mark(f"command line: {printable(word)}")
         path, equals, text = word.partition("=")
         try:
             if not equals or not path:
                 raise ValueError("an override is key=value, such as train.steps=1000")
-            assign(tree, path.split("."), marked(parse_value(text, str(mark)), mark), mark)
-        except ConfigError as error:
-            problems += [Problem(mark, problem.message) for problem in error.problems]
+            if path == "extends":
+                raise ValueError("extends stands in a file only: it is followed before overrides are read")
+            if path.count(".") > MAX_DEPTH:
+                raise ValueError(f"no key of a pipeline lies more than {MAX_DEPTH} deep")
+            assign(tree, path.split("."), parse_word(text, mark))
         except ValueError as error:
             problems.append(Problem(mark, str(error)))
     if problems:
@@ -114,28 +87,24 @@ def override(tree: Marked, overrides: Sequence[str]) -> Marked:
     return tree
 
 
-def marked(value: object, mark: Mark) -> Marked:
-    """Plain data as Marked, all at one place."""
-    if isinstance(value, dict):
-        return Marked({k: marked(v, mark) for k, v in value.items()}, mark, dict.fromkeys(value, mark))
-    if isinstance(value, list):
-        return Marked([marked(v, mark) for v in value], mark)
-    return Marked(value, mark)
+def printable(word: str) -> str:
+    """A word of the command line, short and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shortened(word, 80))
 
 
-def assign(tree: Marked, path: list[str], value: Marked, mark: Mark) -> None:
+def assign(tree: Marked, path: list[str], value: Marked) -> None:
     """Sets one value, making the mappings on the way."""
     node = tree
     for depth, word in enumerate(path[:-1]):
-        node = step_into(node, word, ".".join(path[: depth + 1]), mark)
+        node = step_into(node, word, ".".join(path[: depth + 1]), value.mark)
     last = path[-1]
     if isinstance(node.value, list):
         node.value[item_index(node, last, ".".join(path))] = value
     elif isinstance(node.value, dict):
         node.value[last] = value
-        node.keys = {**(node.keys or {}), last: mark}
+        node.keys[last] = value.mark
     else:
-        raise ValueError(f"{'.'.join(path[:-1])} is a plain value, it has no {last!r}")
+        raise ValueError(f"{shortened('.'.join(path[:-1]))} is a plain value, it has no {shortened(last)!r}")
 
 
 def step_into(node: Marked, word: str, path: str, mark: Mark) -> Marked:
@@ -143,17 +112,17 @@ def step_into(node: Marked, word: str, path: str, mark: Mark) -> Marked:
     if isinstance(node.value, list):
         at = item_index(node, word, path)
         node.value[at] = as_component(node.value[at])
-        return node.value[at]  # type: ignore[no-any-return]
+        return node.value[at]
     if not isinstance(node.value, dict):
-        raise ValueError(f"{path}: {word!r} cannot be reached, there is a plain value above it")
+        raise ValueError(f"{shortened(path)}: there is a plain value where {shortened(word)!r} is looked for")
     if word not in node.value and item_id(node) == word:
         return node  # `degradation.blur.…` where the degradation is a single mapping, not a list
     if word not in node.value or node.value[word].value is None:
         node.value[word] = marked(DEFAULTS.get(path, {}), mark)
-        node.keys = {**(node.keys or {}), word: mark}
+        node.keys[word] = mark
     if path in SINGLE or path in LISTS:
         node.value[word] = as_component(node.value[word])
-    return node.value[word]  # type: ignore[no-any-return]
+    return node.value[word]
 
 
 def item_id(item: Marked) -> str | None:
@@ -165,9 +134,11 @@ def item_id(item: Marked) -> str | None:
 
 
 def item_index(node: Marked, word: str, path: str) -> int:
-    ids = [item_id(item) for item in node.value]
+    """The place in a list of the item that `word` names."""
+    ids = [item_id(item) for item in node.items]
     if word in ids:
         return ids.index(word)
-    if word.isdecimal() and int(word) < len(ids):
+    if word.isdecimal() and len(word) < 6 and int(word) < len(ids):
         return int(word)
-    raise ValueError(f"{path}: there is no item {word!r}; the items are {', '.join(map(str, ids)) or 'none'}")
+    known = shortened(", ".join(map(str, ids)), 400) or "none"
+    raise ValueError(f"{shortened(path)}: there is no item {shortened(word)!r}; the items are {known}")

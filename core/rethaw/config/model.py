@@ -1,69 +1,15 @@
-"""What a pipeline YAML may say, as frozen dataclasses. Each docstring explains its keys, and the docs are held to it."""
+"""What a pipeline YAML may say, as frozen dataclasses. Each docstring explains its keys; the docs are held to it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt
 
+from rethaw.config.hosts import DegradationHost, Knot, MeasurementHost, Precision  # noqa: F401 - for the engine
 from rethaw.plugins import Policy
-
-UnitInterval = Annotated[float, Ge(0), Le(1)]
-Knot = tuple[UnitInterval, UnitInterval]
-
-
-@dataclass(frozen=True)
-class DegradationHost:
-    """Keys that every degradation takes beside its own.
-
-    id: names the item for overrides and states; by default the last part of its component's name.
-    span: [a, b], the part of t in which its strength u goes from 0 to 1 (full strength after b).
-    schedule: the warp from t to u: linear, cosine, exponential, or knots [[t, u], …] from [0, 0] on.
-    levels: u takes that many values, as published discrete degradations do; level i is t = (i+1)/levels.
-    """
-
-    id: str | None = None
-    span: Knot = (0.0, 1.0)
-    schedule: Literal["linear", "cosine", "exponential"] | Annotated[tuple[Knot, ...], MinLen(2)] = "linear"
-    levels: Annotated[int, Ge(1)] | None = None
-
-    def __post_init__(self) -> None:
-        if self.span[0] >= self.span[1]:
-            raise ValueError(f"span is [a, b] with a < b, not {list(self.span)}")
-        if not isinstance(self.schedule, str):
-            ts, us = zip(*self.schedule, strict=True)
-            if ts[0] != 0 or us[0] != 0 or ts[-1] != 1 or any(b <= a for a, b in pairwise(ts)):
-                raise ValueError("the knots of a schedule go from [0, 0] to [1, u] with t increasing")
-            if any(b < a for a, b in pairwise(us)):
-                raise ValueError("the u of a schedule's knots must not fall")
-
-
-@dataclass(frozen=True)
-class ConditionerHost:
-    """Keys that every conditioner takes beside its own.
-
-    id: names the item for overrides; by default the last part of its component's name.
-    drop: how often training replaces the condition by the null one, which guidance needs.
-    of: degradations, in order, that make what it is given from the clean image in training; a user then gives it degraded already.
-    """
-
-    id: str | None = None
-    drop: UnitInterval = 0.1
-    of: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class PlainHost:
-    """Keys that every other component takes beside its own.
-
-    id: names the item for overrides; by default the last part of its component's name.
-    """
-
-    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,41 +27,11 @@ class Component:
         """The id given, or the last part of the component's name."""
         return self.host.id or self.use.rpartition(".")[2]
 
-
-@dataclass(frozen=True)
-class Precision:
-    """How exactly degraded images are known; training, `--degrade` and evaluation all degrade this way.
-
-    bits: 8 or 16 where they come as files of that depth; null for floating-point values.
-    noise: standard deviation of white noise on them, on the scale of images in [-1, 1].
-    """
-
-    bits: Literal[8, 16] | None = None
-    noise: Annotated[float, Ge(0)] = 0.0
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of what separates an observation from D(x0): noise, and rounding to so many bits."""
-        rounding = 2 / (2**self.bits - 1) / math.sqrt(12) if self.bits else 0.0
-        return math.hypot(self.noise, rounding)
-
-
-@dataclass(frozen=True)
-class MeasurementHost(Precision, DegradationHost):
-    """Keys that a measurement takes beside its degradation's own."""
-
-
-HOSTS: dict[str, type] = {
-    "degradation": DegradationHost,
-    "conditioner": ConditionerHost,
-    "measurement": MeasurementHost,
-}
-"""The host keys of a kind, or of one key of the pipeline; all others take PlainHost's."""
-
-
-def host_of(key: str, kind: str) -> type:
-    """The host keys of a component of that kind, which stands under that key of the pipeline."""
-    return HOSTS.get(key) or HOSTS.get(kind, PlainHost)
+    def walk(self) -> Iterator[Component]:
+        """The component and its members, to any depth."""
+        yield self
+        for member in self.of:
+            yield from member.walk()
 
 
 @dataclass(frozen=True)
@@ -134,8 +50,8 @@ class Consistency:
 class RestorerConfig:
     """How the backbone's output is read as an estimate of the clean image.
 
-    prediction: what the network gives: x0 (the clean image) or residual (x0 - x_t); where x_t = α x0 + σ z also eps (z),
-        v (α z - σ x0), score (σ ∇log p), flow (z - x0) or edm (x0 by the preconditioning of 2206.00364).
+    prediction: what the network gives: x0 (the clean image) or residual (x0 - x_t); where x_t = α x0 + σ z also
+        eps (z), v (α z - σ x0), score (σ ∇log p), flow (z - x0) or edm (x0 by the preconditioning of 2206.00364).
     input: what the network is shown: degraded (x_t), or inverse (x_t + A⁺(x_t - D(x_t, t)) with the regularised
         pseudo-inverse A⁺ of a linear degradation, 1611.03679); a residual is then to that.
     sigma_data: standard deviation of the clean images, for edm.
@@ -167,7 +83,8 @@ class Guidance:
     scale: 1 is plain conditioning, 0 none; more follows the condition more strictly.
     interval: [low, high], the severities at which it does; plain conditioning at others.
     negative: by field, what to lead away from instead of the null condition.
-    classifier_scale: how strongly the gradient of the run's own classifier leads to the label, for Gaussian noise only; 0 not at all.
+    classifier_scale: how strongly the gradient of the run's own classifier leads to the label, for Gaussian noise only;
+        0 not at all.
     """
 
     scale: Annotated[float, Ge(0)] = 1.0
@@ -221,8 +138,9 @@ class Train:
     weighting: of the images' losses by severity: uniform, snr, min_snr (2303.09556) or p2 (2204.00227).
     min_snr: γ of min_snr.
     vlb: λ of the variational bound that trains a learned variance (2102.09672, eq. 16).
-    severities: uniform; stratified (uniform, the images of a batch spread evenly); heavy (t = √u, u uniform), which trains
-        more where there is more to restore; log_normal (log σ/α is normal: EDM); discrete (the levels of the degradation).
+    severities: uniform; stratified (uniform, the images of a batch spread evenly); heavy (t = √u, u uniform), which
+        trains more where there is more to restore; log_normal (log σ/α is normal: EDM); discrete (the levels of the
+        degradation).
     log_normal: mean and standard deviation of log σ/α, for log_normal severities (2206.00364, table 1).
     ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
     precision: fp32, bf16 or fp16 (mixed).
@@ -262,7 +180,8 @@ class Config:
     data: the dataset to train on.
     degradation: one degradation, or a list that is applied in order.
     observation: how exactly degraded images are known.
-    measurement: what restored images have gone through, where that is not the degradation that the restorer was trained on.
+    measurement: what restored images have gone through, where that is not the degradation that the restorer was
+        trained on.
     backbone: the network.
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
@@ -296,6 +215,13 @@ class Config:
     seed: int = 0
     train: Train = field(default_factory=Train)
     plugins: Policy = field(default_factory=Policy)
+
+    def components(self) -> Iterator[Component]:
+        """Every component of the pipeline, and the members of each."""
+        singles = (self.data, self.measurement, self.backbone, self.classifier, self.sampler, self.prior)
+        for item in (*singles, *self.degradation, *self.conditioner, *self.metrics):
+            if item:
+                yield from item.walk()
 
 
 SECTIONS: dict[str, type] = {
@@ -331,23 +257,8 @@ DEFAULTS: dict[str, Any] = {
 """What a pipeline that is silent about a component gets."""
 
 KEYS: tuple[str, ...] = (
-    "version",
-    "extends",
-    "plugins",
-    "data",
-    "degradation",
-    "observation",
-    "measurement",
-    "backbone",
-    "restorer",
-    "conditioner",
-    "guidance",
-    "classifier",
-    "severity",
-    "consistency",
-    "sampler",
-    "prior",
-    "metrics",
-    "seed",
-    "train",
+    *("version", "extends", "plugins", "data", "degradation", "observation", "measurement"),
+    *("backbone", "restorer", "conditioner", "guidance", "classifier", "severity", "consistency"),
+    *("sampler", "prior", "metrics", "seed", "train"),
 )
+"""All keys, in the order in which a pipeline is written out."""

@@ -8,10 +8,12 @@ from typing import Any
 from pydantic import PydanticUserError
 
 from rethaw.api import RethawError, Spec
-from rethaw.config.load import adapter
-from rethaw.config.model import HOSTS, LISTS, SECTIONS, SINGLE, Config, host_of
+from rethaw.config.check import adapter
+from rethaw.config.hosts import HOSTS, host_of
+from rethaw.config.model import LISTS, SECTIONS, SINGLE, Config
+from rethaw.describe import docstring, param_docs
 from rethaw.plugins import CORE
-from rethaw.registry import Registry, param_docs
+from rethaw.registry import Registry
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
@@ -76,5 +78,5 @@ def object_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
         if f.name in docs and f.name in schema["properties"]:
             schema["properties"][f.name]["description"] = docs[f.name]
     schema["additionalProperties"] = False
-    schema["description"] = (cls.__doc__ or "").strip().partition("\n")[0]
+    schema["description"] = docstring(cls).strip().partition("\n")[0]
     return schema

@@ -7,68 +7,18 @@ refused, so a file can hold data only: it can never import or run anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rethaw.api import RethawError
+from rethaw.config.marks import ConfigError, Mark, Marked, Problem, Scalar, Unread
 
 MAX_NODES = 20_000
 MAX_DEPTH = 50
 MAX_BYTES = 1_000_000
 MAX_INT = 2**63
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A place in a file, or a word of the command line (then without a line)."""
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-
-
-@dataclass
-class Marked:
-    """A value and its place: `value` is a scalar, a dict of Marked or a list of Marked; `keys` marks a dict's keys."""
-
-    value: Any
-    mark: Mark
-    keys: dict[str, Mark] | None = None
-
-    def plain(self) -> Any:
-        """The value without marks."""
-        if isinstance(self.value, dict):
-            return {key: item.plain() for key, item in self.value.items()}
-        if isinstance(self.value, list):
-            return [item.plain() for item in self.value]
-        return self.value
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong in a config, where, and how to mend it."""
-
-    mark: Mark
-    message: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.mark}: {self.message}" + (f"\n    {self.hint}" if self.hint else "")
-
-
-class ConfigError(RethawError):
-    """All that is wrong with a config, at once."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(dict.fromkeys(problems), key=lambda p: (p.mark.source, p.mark.line, p.mark.column))
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class Loader(yaml.SafeLoader):
@@ -113,29 +63,51 @@ def read_yaml(path: Path) -> Marked:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RethawError(f"{path} is larger than {MAX_BYTES // 1000} kB; that is no pipeline")
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise RethawError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
+        content = path.read_bytes()
     except OSError as error:
         raise RethawError(f"cannot read {path}: {error.strerror}") from error
-    return parse_yaml(text, str(path))
+    return parse_yaml(decode(content, str(path)), str(path))
+
+
+def decode(content: bytes, source: str) -> str:
+    """A file's text, which is UTF-8; the first byte that is not has its place."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        mark = mark_after(content[: error.start].decode("utf-8"), source)
+        hint = "Save it as UTF-8." if b"\0" not in content or content[:2] in UTF_16 else ""
+        raise ConfigError([Problem(mark, "the file is not text in UTF-8", hint)]) from error
+
+
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks."""
+
+
+def mark_after(before: str, source: str) -> Mark:
+    """The place of the character that follows this text."""
+    return Mark(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def parse_yaml(text: str, source: str) -> Marked:
     """Parses one YAML document that is a mapping."""
     root = compose(text, source)
     if root is None:
-        raise ConfigError([Problem(Mark(source), "the file is empty", "Start with: version: 1")])
-    marked = convert(root, source)
+        raise ConfigError([Problem(Mark(source, 1, 1), "the file is empty", "Start with: version: 1")])
+    marked = convert(root, Converter(source))
     if not isinstance(marked.value, dict):
         raise ConfigError([Problem(marked.mark, "a pipeline is a mapping of keys, such as version: 1")])
     return marked
 
 
-def parse_value(text: str, source: str) -> Any:
-    """The value of one override, `key=TEXT`, read as YAML (so lists and mappings in flow style work too)."""
-    root = compose(text, source)
-    return None if root is None else convert(root, source).plain()
+def parse_word(text: str, mark: Mark) -> Marked:
+    """The value of an override, KEY=TEXT: TEXT itself, and what it is as YAML (so lists and mappings work too)."""
+    try:
+        root = compose(text, mark.source)
+        read = convert(root, WordConverter(mark)) if root else Marked(None, mark)
+    except ConfigError as error:
+        read = Marked(Unread(tuple(Problem(mark, problem.message) for problem in error.problems)), mark)
+    read.text = text
+    return read
 
 
 def compose(text: str, source: str) -> yaml.Node | None:
@@ -144,20 +116,18 @@ def compose(text: str, source: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
-        mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source)
+        mark = Mark(source, at.line + 1, at.column + 1) if at else Mark(source, 1, 1)
         message = error.problem or error.context
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        mark = Mark(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        mark = mark_after(text[: error.position], source)
         message = f"the character U+{ord(text[error.position]):04X} is not allowed"
     except (ValueError, OverflowError):  # chr() in PyYAML
-        mark, message = Mark(source), 'an escape such as "\\UFFFFFFFF" stands for no character'
+        mark, message = Mark(source, 1, 1), 'an escape such as "\\UFFFFFFFF" stands for no character'
     raise ConfigError([Problem(mark, f"not valid YAML: {message}")])
 
 
-def convert(root: yaml.Node, source: str) -> Marked:
+def convert(root: yaml.Node, converter: Converter) -> Marked:
     """Nodes to Marked values; every mistake in them at once."""
-    converter = Converter(source)
     marked = converter.convert(root, ())
     if converter.problems:
         raise ConfigError(converter.problems)
@@ -172,9 +142,13 @@ class Converter:
         self.problems: list[Problem] = []
         self.count = 0
 
+    def mark(self, node: yaml.Node) -> Mark:
+        """Where a node stands."""
+        return Mark(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+
     def convert(self, node: yaml.Node, above: tuple[int, ...]) -> Marked:
         """`above` holds the nodes that this one is in: one that contains itself is refused."""
-        mark = Mark(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+        mark = self.mark(node)
         self.count += 1
         if self.count > MAX_NODES or id(node) in above:
             raise ConfigError([Problem(mark, f"aliases unfold into more than {MAX_NODES} values, or into themselves")])
@@ -192,17 +166,20 @@ class Converter:
         result: dict[str, Marked] = {}
         keys: dict[str, Mark] = {}
         for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            at = Mark(self.source, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            if not isinstance(key, str):
+            key, at = key_node.value, self.mark(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(at, "a key must be a plain word"))
+            elif key == "<<":
+                self.problems.append(Problem(at, "<<, which merges mappings, is not allowed", MERGE_HINT))
             elif key in result:
-                self.problems.append(Problem(at, f"the key {key!r} stands here twice (first at {keys[key]})"))
+                self.problems.append(
+                    Problem(at, f"the key {shortened(key)!r} stands here twice (first at {keys[key]})")
+                )
             else:
                 result[key], keys[key] = self.convert(value_node, above), at
         return Marked(result, mark, keys)
 
-    def scalar(self, node: yaml.Node, mark: Mark) -> Hashable:
+    def scalar(self, node: yaml.Node, mark: Mark) -> Scalar:
         text, tag = str(node.value), node.tag.rpartition(":")[2]
         if tag == "int":
             value = int(text, 0) if text[:2] in ("0o", "0x") else int(text[:40])
@@ -211,6 +188,37 @@ class Converter:
             return value
         if tag == "float":
             return float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
-        if not text.isprintable() and re.search("[\0\ud800-\udfff]", text):
-            self.problems.append(Problem(mark, "the text holds a character that no text has"))
+        if impossible(text):
+            self.problems.append(Problem(mark, IMPOSSIBLE))
         return {"null": None, "bool": text.lower() == "true"}.get(tag, text)
+
+
+class WordConverter(Converter):
+    """The same for a word of the command line: everything stands at one place, and scalars keep their text."""
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__(mark.source)
+        self.word = mark
+
+    def mark(self, node: yaml.Node) -> Mark:
+        return self.word
+
+    def convert(self, node: yaml.Node, above: tuple[int, ...]) -> Marked:
+        found = super().convert(node, above)
+        if isinstance(node, yaml.ScalarNode):
+            found.text = node.value
+        return found
+
+
+MERGE_HINT = "Write its keys out here, or lay this file over another one: extends: base.yaml"
+IMPOSSIBLE = "the text holds a character that no text has"
+
+
+def impossible(text: str) -> bool:
+    """Whether a text holds NUL or half of a character, which no file or file name can hold."""
+    return not text.isprintable() and re.search("[\0\ud800-\udfff]", text) is not None
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """A text that fits into a message."""
+    return text if len(text) <= most else f"{text[: most - 3]}…"

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from rethaw import __version__
 from rethaw.api import RethawError
-from rethaw.config.components import every_component
+from rethaw.config.model import every_component
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.files import only_one, replacing, write_text
