@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from rethaw import __version__
 from rethaw.api import RethawError
-from rethaw.config.model import every_component
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.files import only_one, replacing, write_text
@@ -176,7 +175,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def plugins_used(config: Config, registry: Registry) -> dict[str, Any]:
     """Namespace → distribution, version and entry point of every plugin that the pipeline names."""
-    namespaces = sorted({item.use.rpartition(".")[0] for item in every_component(config)})
+    namespaces = sorted({item.use.rpartition(".")[0] for item in config.components()})
     claims = {name: registry.plugins.load(name).claim for name in namespaces}
     return {
         name: {"distribution": c.distribution, "version": c.version, "module": c.module} for name, c in claims.items()
