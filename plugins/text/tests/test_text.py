@@ -131,7 +131,8 @@ def test_nothing_is_downloaded_unasked_and_errors_say_which_files_to_put_where(t
     for params, message in (
         (
             {"model": "openai/clip-vit-base-patch32"},
-            r"not on this machine, and download: true is not set(.|\n)*config\.json, tokenizer\.json, model\.safetensors into a folder",
+            r"not on this machine, and download: true is not set(.|\n)*"
+            r"config\.json, tokenizer\.json, model\.safetensors into a folder",
         ),
         ({"model": "openai/clip-vit-base-patch32", "download": True}, "fetching it failed"),
         ({"model": "./nowhere"}, r"there is no model folder \./nowhere\n  Put config\.json"),

@@ -66,7 +66,8 @@ def from_hub(name: str, download: bool) -> Path:
         reason = f"and fetching it failed ({type(error).__name__})" if download else "and download: true is not set"
         raise RethawError(
             f"the model {name} is not on this machine, {reason}",
-            f"Allow it to be fetched (download: true), or put {', '.join(NEEDED)} into a folder and write model: FOLDER.",
+            "Allow it to be fetched (download: true), or put "
+            f"{', '.join(NEEDED)} into a folder and write model: FOLDER.",
         ) from error
 
 
