@@ -29,7 +29,7 @@ def levels(d: Any, x: Tensor, steps: int, state: Any = None) -> Tensor:
     return d.degrade(x.expand(steps, *x.shape[1:]), t, each)  # type: ignore[no-any-return]
 
 
-# --- linear algebra --------------------------------------------------------------------------------------------------
+# --- linear algebra ---------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,7 +79,7 @@ def test_what_has_an_svd() -> None:
     }
 
 
-# --- photons -----------------------------------------------------------------------------------------------------------
+# --- photons ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_poisson_quantile_is_scipys() -> None:
@@ -101,7 +101,7 @@ def test_photon_noise_is_poissons(u: float) -> None:
     assert (seen / step - (seen / step).round()).abs().max() <= 1e-9, "not whole numbers of photons"
 
 
-# --- the published masks -----------------------------------------------------------------------------------------------
+# --- the published masks ----------------------------------------------------------------------------------------------
 
 
 def bump(size: int, sigma: float) -> Tensor:
@@ -180,7 +180,7 @@ def test_a_colour_is_inferred() -> None:
         assert not d.infer(x0, x0, 0 * t, {})["colour"].any()
 
 
-# --- colour and blends ---------------------------------------------------------------------------------------------------
+# --- colour and blends ------------------------------------------------------------------------------------------------
 
 
 def test_the_published_decolour_routines() -> None:
@@ -214,7 +214,7 @@ def test_a_blend_goes_to_an_image_of_the_folder(tmp_path: Path, given: dict[str,
     assert d.draw(images(1, channels=1), generators(0, 1))["z"].shape == (1, 1, 24, 20)
 
 
-# --- mistakes ---------------------------------------------------------------------------------------------------------------
+# --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["core.desaturate", "kornia.hue", "kornia.jpeg"])

@@ -15,6 +15,8 @@ from rethaw.config.find import recipe_names
 from rethaw.ops import expand, generators
 from tests.helpers import TINY, photos
 from tests.helpers import rethaw as command
+from tests.published import EXPERIMENTS
+from tests.worlds import images
 
 PUBLISHED = [name for name in recipe_names() if name.startswith("cold-")]
 LEVELS = {
@@ -54,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_experiment_is_there() -> None:
-    assert set(PUBLISHED) == set(LEVELS)
+    assert set(PUBLISHED) == set(LEVELS) == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -76,6 +78,22 @@ def test_the_network_is_as_large_as_the_published_ones() -> None:
 
     network = assemble(*load_config("cold-blur-celeba"), "cpu").restorer()
     assert 36e6 < sum(p.numel() for p in network.parameters()) < 57e6
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_each_level_is_its_definition(name: str, folder: Path) -> None:
+    """All levels of one image, against the definition followed step by step."""
+    path = [f"degradation.animal.path={folder}"] if "animorphosis" in name else []
+    pipeline = rethaw.Pipeline.from_yaml(name, path, device="cpu")
+    d, T = pipeline.degradation, LEVELS[name]
+    side = 64 if "superres" in name else 32  # of which 6 halvings leave a pixel
+    x = images(1, channels=1 if name.endswith("mnist") else 3, height=side, width=side)
+    state = d.draw(x, generators(1, 1))
+    expected = torch.cat(list(EXPERIMENTS[name](x, state)))
+    each = {key: value.expand(T, *value.shape[1:]) for key, value in state.items()}
+    t = torch.arange(1, T + 1, dtype=torch.float64) / T
+    assert (d.degrade(x.expand(T, -1, -1, -1), t, each) - expected).abs().max() <= 1e-6
+    assert torch.equal(d.degrade(x, 0 * t[:1], state), x)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -51,7 +51,7 @@ def photo() -> NDArray[np.uint8]:
 
 
 def published(name: str, level: int, draws: int) -> Tensor:
-    """What imagecorruptions makes of the photo, (draws, 3, 64, 64) in 0 … 255; numpy's global generator is left alone."""
+    """What imagecorruptions makes of the photo, (draws, 3, 64, 64) in 0 … 255; numpy's global generator stays."""
     reference = pytest.importorskip("imagecorruptions")
     image, before = photo(), np.random.get_state()
     np.random.seed(level)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,8 @@ def test_nothing_is_downloaded_unasked_and_errors_say_which_files_to_put_where(t
     for params, message in (
         (
             {"model": "openai/clip-vit-base-patch32"},
-            r"not on this machine, and download: true is not set(.|\n)*config\.json, tokenizer\.json, model\.safetensors into a folder",
+            r"not on this machine, and download: true is not set(.|\n)*"
+            r"config\.json, tokenizer\.json, model\.safetensors into a folder",
         ),
         ({"model": "openai/clip-vit-base-patch32", "download": True}, "fetching it failed"),
         ({"model": "./nowhere"}, r"there is no model folder \./nowhere\n  Put config\.json"),
@@ -215,3 +218,56 @@ def test_tokens_go_through_training_and_cross_attention_to_what_is_generated(tmp
     )
     assert torch.equal(first, again)
     assert (first - second).abs().max() > 1e-5 < (first - led).abs().max()
+
+
+def add_code(folder: Path, mark: Path, files: tuple[str, ...]) -> None:
+    """Names, in these files of a model, classes of a module beside them, which writes `mark` when it is imported."""
+    (folder / "own.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\n"
+        "from transformers import BertConfig as Config, BertModel as Model, BertTokenizerFast as Tokenizer\n"
+    )
+    classes = {
+        "config.json": {"AutoConfig": "own.Config", "AutoModel": "own.Model", "AutoModelForMaskedLM": "own.Model"},
+        "tokenizer_config.json": {"AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]},
+    }
+    for name in files:
+        config = json.loads((folder / name).read_text()) | {"auto_map": classes[name]}
+        (folder / name).write_text(json.dumps(config))
+
+
+CODE = [("config.json",), ("tokenizer_config.json",), ("config.json", "tokenizer_config.json")]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a known architecture", "an unknown one"])
+@pytest.mark.parametrize("files", CODE)
+def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked(
+    tmp_path: Path, files: tuple[str, ...], known: bool
+) -> None:
+    """Where transformers has the classes itself, they are taken; else the model is refused, whatever stdin says."""
+    folder, mark = shutil.copytree(in_wheel("minilm"), tmp_path / "model"), tmp_path / "ran"
+    add_code(folder, mark, files)
+    if not known:
+        for name, key in (("config.json", "model_type"), ("tokenizer_config.json", "tokenizer_class")):
+            config = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps(config | ({key: "Foreign"} if name in files else {})))
+    text = f"""
+import torch, rethaw
+made = rethaw.build("conditioner", "text.encoder", model={str(folder)!r}, cache={str(tmp_path / "cache")!r})
+print(made.encode(["a cat"], torch.device("cpu"), None)["vector"].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", text], input="y\n" * 9, capture_output=True, text=True, timeout=120)
+    assert not mark.exists(), "code of the model's folder was run"
+    assert "[y/N]" not in done.stdout, "it asked"
+    if known:
+        assert done.stdout == "torch.Size([1, 384])\n", done.stderr
+    elif done.returncode:
+        assert "RethawError" in done.stderr and "code of its own (auto_map), which is never run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "config", ['{"model_type": "resnet"}', '{"model_type": "bert", "hidden_size": "wide"}', "[]", "{", '{"a": 1}', ""]
+)
+def test_a_folder_that_is_no_text_encoder_is_refused_in_words(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(RethawError, match="cannot be loaded"):
+        encoder(model=str(tmp_path)).encode(["a"], CPU, None)

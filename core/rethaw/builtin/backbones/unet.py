@@ -65,7 +65,7 @@ class Between(nn.Module):
 class Stage(nn.Module):
     """The blocks of one level, on one side of the U: (B, Cin, H, W), (B, D), condition → (B, C, H, W).
 
-    Attention follows at the chosen levels: to all pixels, and to the condition's tokens. Tokens are heard at the lowest
+    Attention follows at the chosen levels: to all pixels, and to the condition's tokens. Tokens are read at the lowest
     level in any case.
     """
 
@@ -76,8 +76,8 @@ class Stage(nn.Module):
         sizes = [inside] + [channels] * params.blocks
         self.blocks = nn.ModuleList(shape.block(a, b) for a, b in pairwise(sizes))
         self.attention = SelfAttention(channels, params.norm) if chosen else None
-        heard = shape.tokens and (chosen or lowest)
-        self.cross = CrossAttention(channels, shape.tokens, params.norm) if heard else None
+        reads = shape.tokens and (chosen or lowest)
+        self.cross = CrossAttention(channels, shape.tokens, params.norm) if reads else None
 
     def forward(self, x: Tensor, embedding: Tensor, cond: Mapping[str, Tensor]) -> Tensor:
         for block in self.blocks:

@@ -8,26 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethaw.api import Rng, State
+from rethaw.api import Rng, State, has_adjoint
 from rethaw.builtin.degradations.params import Mixture as Params
 from rethaw.ops import Constant, rand
+
+SHARED = ("bounded", "differentiable", "compilable", "linear", "continuous")
+"""Traits that a mixture has if all its members have them."""
 
 
 class Mixture:
     """D(x0, u, ξ) = D_choice(x0, u, ξ_choice); state: each member's, prefixed with its number, and "choice" (B,)."""
+
+    memory = 6.0  # what a member may take, the result so far and the next one
 
     def __init__(self, params: Params) -> None:
         weights = params.weights or (1.0,) * len(params.of)
         if len(weights) != len(params.of):
             raise ValueError(f"{len(weights)} weights for {len(params.of)} members")
         self.members = params.of
-        self.memory = 6.0  # what a member may take, the result so far and the next one
-        for trait in ("bounded", "differentiable", "compilable"):
+        for trait in SHARED:
             setattr(self, trait, all(getattr(member, trait) for member in params.of))
-        self.linear = all(member.linear for member in self.members)
-        self.continuous = all(member.continuous for member in self.members)
         self.channels = next((member.channels for member in self.members if member.channels), None)
-        if all(hasattr(member, "adjoint") for member in self.members):
+        if all(has_adjoint(member) for member in self.members):
             self.adjoint = self._adjoint
         self.edges = Constant(torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights))
 

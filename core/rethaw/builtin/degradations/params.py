@@ -20,7 +20,8 @@ class GaussianNoise:
 
     process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE), sub_vp (α of
         vp with σ = 1 - α²: 2011.13456) or flow (α = 1 - u, σ = u: rectified flow).
-    alpha_bar: α² of vp and sub_vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at 1000 levels).
+    alpha_bar: α² of vp and sub_vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at
+        1000 levels).
     levels: with it, α² of vp is the published discrete table of that length, exactly.
     sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
     sigma_max: of ve, at full strength.
@@ -51,7 +52,8 @@ class PoissonNoise:
 class Blend:
     """Blends images into others, α x0 + σ z with z an image drawn from a folder, the state "z".
 
-    path: the folder; it is searched to any depth, and each image scaled to cover the one it is blended into. Without it, four photographs of scikit-image.
+    path: the folder; it is searched to any depth, and each image scaled to cover the one it is blended into.
+        Without it, four photographs of scikit-image.
     process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
     alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
     levels: with it, α² of vp is the published discrete table of that length, exactly.
@@ -105,13 +107,16 @@ class Mask:
 class CumulativeMask:
     """The masks of Cold Diffusion: level i hides by the bumps of steps 0 … i, one after the other, as published.
 
-    routine: width σ of the bump of step i: kernel_std (constant) or kernel_std·(i + initial) (incremental); random_incremental is that at a random place.
+    routine: width σ of the bump of step i: kernel_std (constant) or kernel_std·(i + initial) (incremental);
+        random_incremental is that at a random place.
     kernel_std: the number that σ is made of, in pixels.
     initial: of the incremental routines.
     steps: number of levels T; severity t is level i = T·t - 1, and values between go up to the next level.
-    colour: what hidden pixels have, in [-1, 1]: one value, one for each channel, or random, one colour for each image, the state "colour".
+    colour: what hidden pixels have, in [-1, 1]: one value, one for each channel, or random, one colour for each image,
+        the state "colour".
     spread: random colours are uniform in [-spread, spread].
-    reversed: hides from the borders inwards, until at full strength the image is one flat colour, as published for generation.
+    reversed: hides from the borders inwards, until at full strength the image is one flat colour, as published for
+        generation.
     """
 
     routine: Literal["incremental", "constant", "random_incremental"] = "incremental"
@@ -135,7 +140,8 @@ class Desaturate:
 
     amount: of the colour that is gone at full strength.
     weights: grey is the mean of the channels, or luma (Rec. 601).
-    keep: with it, each of `steps` steps keeps this part of the colour, a = amount·(1 - keep^(u·steps)): the published routine Constant (0.9); without it, `levels` gives the published routine Linear.
+    keep: with it, each of `steps` steps keeps this part of the colour, a = amount·(1 - keep^(u·steps)): the published
+        routine Constant (0.9); without it, `levels` gives the published routine Linear.
     steps: of `keep`; level i is u = (i+1)/steps.
     """
 

@@ -57,7 +57,7 @@ def check_only(path: Path | None, only: str | None) -> None:
 
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    """Degradations."""
+    """Two ways from an image to an animal's face."""
     return [
         degradation(
             "animorphosis",

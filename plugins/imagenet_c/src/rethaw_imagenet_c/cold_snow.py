@@ -57,7 +57,7 @@ class ColdSnow:
         return clip(whitened(x0, b).add_(snow), x0)
 
     def step(self, u: Tensor, like: Tensor) -> tuple[Tensor, ...]:
-        """Threshold, σ and b, (B, 1, 1, 1): linear over the steps, of which there are infinitely many without `levels`."""
+        """Threshold, σ and b, (B, 1, 1, 1): linear over the steps; without `levels` these are infinitely many."""
         u, levels = u.to(torch.promote_types(like.dtype, torch.float32)), self.params.levels
         part = u if levels is None else (u * levels - 1).clamp_min(0) / max(levels - 1, 1)
         first, last = self.ramps.like(u)
@@ -65,7 +65,7 @@ class ColdSnow:
 
 
 def streaks(x: Tensor, σ: Tensor, vertical: Tensor, taps: int) -> Tensor:
-    """x (B, 1, H, W) blurred by a Gaussian of `taps` taps and σ (B, 1, 1, 1), along columns where vertical is 1, else rows."""
+    """x (B, 1, H, W) blurred by a Gaussian of σ (B, 1, 1, 1), along columns where vertical is 1, else along rows."""
     reach, (height, width) = taps // 2, x.shape[-2:]
     weights = gaussian_taps(σ.flatten(), reach).view(-1, reach + 1, 1, 1, 1)
     padded = F.pad(x, (reach,) * 4)

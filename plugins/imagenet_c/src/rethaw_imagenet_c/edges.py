@@ -36,10 +36,15 @@ def filtered(x: Tensor, kernel: tuple[float, ...]) -> Tensor:
     return torch.stack([weight * view for weight, view in views if weight]).sum(0)
 
 
+def sobel(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of x (B, H, W), across and down, by Sobel's kernels; beyond the border the nearest pixel."""
+    nw, n, ne, w, _, e, sw, s, se = neighbours(padded(x, reflect=False))
+    return ne + 2 * e + se - nw - 2 * w - sw, sw + 2 * s + se - nw - 2 * n - ne
+
+
 def canny(x: Tensor) -> Tensor:
     """The edges of Canny 1986 with Sobel's gradient: 1 on edges and 0 elsewhere, (B, H, W)."""
-    a, b, c, d, _, f, g, h, i = neighbours(padded(x, reflect=False))
-    gx, gy = c + 2 * f + i - a - 2 * d - g, g + 2 * h + i - a - 2 * b - c
+    gx, gy = sobel(x)
     size = gx.abs() + gy.abs()
     nw, n, ne, w, _, e, sw, s, se = neighbours(F.pad(size, (1, 1, 1, 1)))
     flat, steep = gy.abs() < FLAT * gx.abs(), gy.abs() > STEEP * gx.abs()

@@ -1,4 +1,4 @@
-"""Frost: a photograph of ice crystals over the image. The photographs are those of the wheel `imagecorruptions-imaug`."""
+"""Frost: a photograph of ice crystals over the image. The photographs are those of `imagecorruptions-imaug`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Frost(Corruption):
         return clip(torch.addcmul(a * x0, state["ice"], b), x0)
 
     def atlas(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """All photographs, enlarged enough for `like`: bytes (6, 3, H', W') and their sizes (6, 2); kept for the next."""
+        """All photographs, enlarged enough for `like`: bytes (6, 3, H', W') and their sizes (6, 2); kept for later."""
         factors = tuple(enlargement(photo, *like.shape[-2:]) for photo in self.photographs)
         key = (like.device, *factors)
         if key not in self.atlases:

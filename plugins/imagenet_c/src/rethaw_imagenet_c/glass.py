@@ -19,7 +19,8 @@ DOUBLINGS = 5  # chains of up to 2⁵ copies are followed to their end; about ha
 class GlassBlur(Corruption):
     """D = A S A x0, A a Gaussian blur and S the published shuffle; between levels σ is linear and S a blend of the two.
 
-    State: {"source": (B, L, H, W)}, of the L levels that can be reached, where each pixel of S comes from, as an index into H·W.
+    State: {"source": (B, L, H, W)}, of the L levels that can be reached, where each pixel of S comes from, as an index
+    into H·W.
     """
 
     def draw(self, like: Tensor, generator: Rng) -> State:

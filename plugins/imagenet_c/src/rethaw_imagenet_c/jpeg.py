@@ -49,8 +49,8 @@ class JpegCompression(Corruption):
 
 def mix(channels: Sequence[Tensor], matrix: tuple[tuple[float, ...], ...]) -> list[Tensor]:
     """A 3 x 3 matrix on three channels (B, 1, H, W)."""
-    r, g, b = channels
-    return [torch.add(r * i, g, alpha=j).add_(b, alpha=k) for i, j, k in matrix]
+    first, second, third = channels
+    return [torch.add(first * a, second, alpha=b).add_(third, alpha=c) for a, b, c in matrix]
 
 
 def half_size(chroma: Tensor, table: Tensor) -> Tensor:

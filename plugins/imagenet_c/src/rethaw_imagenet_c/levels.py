@@ -17,7 +17,7 @@ STEPS = Constant(range(TOP + 1))
 
 
 class Corruption:
-    """One corruption of ImageNet-C (Hendrycks & Dietterich 2019, 1903.12261); level u·severity_max, 0 is the identity."""
+    """A corruption of ImageNet-C (Hendrycks & Dietterich 2019, 1903.12261); level u·severity_max, 0 is the identity."""
 
     def __init__(self, params: Severity) -> None:
         self.severity_max = params.severity_max

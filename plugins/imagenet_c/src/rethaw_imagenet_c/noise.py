@@ -35,7 +35,7 @@ class SpeckleNoise(GaussianNoise):
 
 
 class ImpulseNoise(Corruption):
-    """Salt where the state w ~ U[0, 1) is below half the share of values hit, pepper where it is above one minus that."""
+    """Salt where the state w ~ U[0, 1) is below half the share of values hit, pepper where above one minus that."""
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {"w": rand(like, generator)}

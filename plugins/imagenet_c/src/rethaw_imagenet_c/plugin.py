@@ -79,7 +79,7 @@ def corruption(name: str, target: str, summary: str, **traits: Any) -> Spec:
 
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    """Degradations."""
+    """ImageNet-C's corruptions, and the snow of Cold Diffusion."""
     return [
         corruption("gaussian_noise", "noise:GaussianNoise", "Additive Gaussian noise, clipped."),
         corruption(

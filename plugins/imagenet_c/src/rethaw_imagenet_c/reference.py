@@ -1,4 +1,4 @@
-"""The published implementation itself, image by image: slow, in 8 bits and on the CPU, but the numbers of the papers."""
+"""The published implementation itself, image by image: slow, in 8 bits, on the CPU, but the numbers of the papers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Reference:
         corrupt = import_module("imagecorruptions").corrupt
         given: dict[str, Any] = {"seed": seed} if self.params.corruption in OWN_SEED else {}
         with seeded_numpy(seed):
-            return corrupt(image, corruption_name=self.params.corruption, severity=level, **given)  # type: ignore[no-any-return]
+            found: NDArray[np.uint8] = corrupt(image, corruption_name=self.params.corruption, severity=level, **given)
+        return found
 
 
 def check_shape(x0: Tensor) -> None:

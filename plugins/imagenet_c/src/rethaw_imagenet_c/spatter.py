@@ -14,7 +14,7 @@ from rethaw_imagenet_c.levels import Corruption, clip, shares, table
 
 WATER = ((0.65, 0.3, 4.0, 0.69, 0.6), (0.65, 0.3, 3.0, 0.68, 0.6), (0.65, 0.3, 2.0, 0.68, 0.5))
 MUD = ((0.65, 0.3, 1.0, 0.65, 1.5), (0.67, 0.4, 1.0, 0.65, 1.5))
-"""Of each level: mean and σ of the noise, σ that smooths it, threshold of the liquid; strength, or σ of the mud's edge."""
+"""Of each level: mean and σ of the noise, σ that smooths it, threshold of the liquid; strength, or σ of mud's edge."""
 TURQUOISE, BROWN = (175, 238, 238), (63, 42, 20)
 COLOURS = table([[v / 255 for v in colour] for colour in (TURQUOISE, BROWN)])
 GREYS = table([[sum(w * v / 255 for w, v in zip(LUMA, colour, strict=True))] for colour in (TURQUOISE, BROWN)])

@@ -44,7 +44,7 @@ class Hue(Mix):
 
 
 class Saturation(Mix):
-    """M_u = f I + (1 - f) 1 wᵀ, f = 1 + u (factor - 1) and w the weights of brightness: colours f times as far from grey."""
+    """M_u = f I + (1 - f) 1 wᵀ, f = 1 + u (factor - 1), w the weights of brightness: f times as far from grey."""
 
     def __init__(self, params: SaturationParams) -> None:
         self.factor, self.luma = params.factor, Constant(LUMA)

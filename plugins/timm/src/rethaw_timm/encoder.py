@@ -52,15 +52,15 @@ def create(name: str, pretrained: bool, weights: Path | None, **options: Any) ->
     except Exception as error:
         if not (pretrained or weights) or isinstance(error, AttributeError):
             raise
-        raise without_weights(name, weights, error) from error
+        raise weights_error(name, weights, error) from error
     return model
 
 
-def without_weights(name: str, weights: Path | None, error: Exception) -> RethawError:
+def weights_error(name: str, weights: Path | None, error: Exception) -> RethawError:
     """Which file is wanted, and where to name it."""
-    told = str(error).splitlines()[0] if str(error) else ""
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     if weights:
-        return RethawError(f"{weights} does not hold weights of {name}: {type(error).__name__}: {told}")
+        return RethawError(f"{weights} does not hold weights of {name}: {reason}")
     cfg = timm.get_pretrained_cfg(name)
     source = cfg.hf_hub_id if cfg and cfg.hf_hub_id else ""
     wanted = (
@@ -69,7 +69,7 @@ def without_weights(name: str, weights: Path | None, error: Exception) -> Rethaw
         else "its weights"
     )
     return RethawError(
-        f"the pretrained weights of {name} cannot be had: {type(error).__name__}: {told}",
+        f"the pretrained weights of {name} cannot be had: {reason}",
         f"Fetch {wanted} on a machine that is online, and name the file here: weights: PATH/model.safetensors.",
     )
 
@@ -104,23 +104,24 @@ class Encoder(nn.Module):
         self.model = create(name, pretrained, weights, out_indices=at, **options)
         info: Any = self.model.feature_info
         self.channels, self.strides = list(info.channels()), list(info.reduction())
-        self.last = str(getattr(self.model, "output_fmt", "NCHW")) in ("NHWC", "Format.NHWC")
-        self.multiple = self.divides(name, channels)
+        self.channels_last = str(getattr(self.model, "output_fmt", "NCHW")) in ("NHWC", "Format.NHWC")
+        self.multiple = self.find_multiple(name, channels)
 
     def probe(self, name: str, options: Mapping[str, Any]) -> Any:
         """The whole encoder, for what its features are."""
         try:
             return timm.create_model(name, **options)
         except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
-            raise RethawError(f"the encoder {name} offers no features", self.offer()) from error
+            raise RethawError(f"the encoder {name} offers no features", self.examples()) from error
 
     @staticmethod
-    def offer() -> str:
-        return "Some that do: convnext_atto, resnet18, efficientnet_b0, mobilenetv3_small_100, swin_tiny_patch4_window7_224."
+    def examples() -> str:
+        """What to take instead."""
+        return "Some that do: convnext_atto, resnet18, efficientnet_b0, swin_tiny_patch4_window7_224."
 
-    def divides(self, name: str, channels: int) -> int:
+    def find_multiple(self, name: str, channels: int) -> int:
         """The side that images must be a multiple of: the coarsest stride, or more where windows have to fit."""
-        training, last = self.training, ""
+        training, reason = self.training, ""
         self.eval()
         for window in WINDOWS:
             side = int(self.strides[-1]) * window
@@ -128,18 +129,18 @@ class Encoder(nn.Module):
                 with torch.no_grad():
                     maps = self(torch.zeros(1, channels, side, 2 * side, device=next(self.parameters()).device))
             except (RuntimeError, AssertionError, ValueError) as error:
-                last = str(error).splitlines()[0]
+                reason = str(error).splitlines()[0]
                 continue
             if all(f.shape[-1] * s == 2 * side for f, s in zip(maps, self.strides, strict=True)):
                 self.train(training)
                 return side
         raise RethawError(
-            f"the encoder {name} takes images of one size only{f': {last}' if last else ''}", self.offer()
+            f"the encoder {name} takes images of one size only{f': {reason}' if reason else ''}", self.examples()
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.model(x)
-        return [f.permute(0, 3, 1, 2) if self.last else f for f in maps]
+        return [f.permute(0, 3, 1, 2) if self.channels_last else f for f in maps]
 
 
 def finest(strides: list[int], most: int) -> list[int]:

@@ -93,7 +93,7 @@ class Classifier:
 
 @hookimpl
 def rethaw_backbones() -> list[Spec]:
-    """Backbones."""
+    """Networks made of timm's parts."""
     accepts = ("vector", "tokens", "image")
     return [
         backbone(
@@ -116,13 +116,13 @@ def rethaw_backbones() -> list[Spec]:
 
 @hookimpl
 def rethaw_conditioners() -> list[Spec]:
-    """Conditioners."""
+    """What timm's classifiers see, as a condition."""
     return [conditioner("image", Image, target="rethaw_timm.image:Image", summary="A timm embedding of an image.")]
 
 
 @hookimpl
 def rethaw_classifiers() -> list[Spec]:
-    """Classifiers."""
+    """timm's classifiers, for guidance."""
     return [
         classifier(
             "classifier",

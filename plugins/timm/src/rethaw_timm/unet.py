@@ -1,9 +1,9 @@
 """A U-Net whose encoder is any of timm's.
 
-Most encoders start with a stride of two or four, which loses the detail that a restorer has to keep. So the network has
-convolutions of its own at every stride that is finer than the encoder's first, full resolution included, and the decoder
-(1505.04597) ends there. The severity scales and shifts (FiLM) what the encoder sees and what it gives, and each residual
-block of the decoder. The last layer starts at zero, so the network first returns zero.
+Most encoders start with a stride of two or four, which loses the detail that a restorer has to keep. So the network
+has convolutions of its own at every stride that is finer than the encoder's first, full resolution included, and the
+decoder (1505.04597) ends there. The severity scales and shifts (FiLM) what the encoder sees and what it gives, and each
+residual block of the decoder. The last layer starts at zero, so the network first returns zero.
 """
 
 from __future__ import annotations
