@@ -29,6 +29,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder like that of a reader: some photographs, a blurred one, one with a hole and its mask."""
     photos(tmp_path / "photos", 4)
     photos(tmp_path / "classes" / "cat", 2)
+    for side in ("clean", "degraded"):
+        photos(tmp_path / "pairs" / side, 2)
     for name in ("photo.png", "blurred.png", "holed.png"):
         (tmp_path / name).write_bytes((tmp_path / "photos" / "0.png").read_bytes())
     mask = np.zeros((32, 40), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethaw.builtin.datasets import folder
+from rethaw.builtin.datasets import folder, squares
 from rethaw.builtin.datasets.params import Folder as Params
 from tests.helpers import photos
 
@@ -42,8 +43,16 @@ def test_deeper_images_are_not_held(tmp_path: Path) -> None:
     assert torch.equal(data.read(0), data.read(0)) and not data.held
 
 
+def test_what_8_bits_do_not_hold_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reader calls 8 bits deep: a value between two bytes comes from the file each time."""
+    read = squares.read_image
+    monkeypatch.setattr(squares, "read_image", lambda *given: replace(read(*given), pixels=read(*given).pixels * 0.999))
+    data = folder.Folder(Params(photos(tmp_path / "photos", 1), size=16))
+    assert torch.equal(data.read(0), data.read(0)) and not data.held
+
+
 def test_no_more_is_held_than_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "CACHE", 2 * 3 * 40 * 32)
+    monkeypatch.setattr(squares, "CACHE", 2 * 3 * 40 * 32)
     data = folder.Folder(Params(photos(tmp_path / "photos", size=(40, 32)), size=24))
     for i in range(len(data)):
         data.item(i, generator())

@@ -66,6 +66,8 @@ def test_images_are_those_of_the_dataset() -> None:
     assert (nearest.amin(1) <= 1e-3).all() and len(nearest.argmin(1).unique()) == 5
     small = fitted("core.images", size=8)[1]["images"]
     assert small.shape == (64, 3, 8, 6)
+    long = rethaw.build("prior", "core.images", size=8)
+    assert long.fit(iter([torch.rand(2, 3, 2, 100)]))["images"].shape == (2, 3, 1, 8), "no side is lost"
 
 
 @EVERY
@@ -84,7 +86,7 @@ def test_a_run_keeps_its_prior(name: str, params: dict[str, Any], tmp_path: Path
     made = rethaw.Pipeline.from_yaml(small, ["train.steps=1"], device="cpu")
     made.train(tmp_path / "run")
     again = rethaw.Pipeline.load(tmp_path / "run", device="cpu")
-    assert made.fitted.keys() == again.fitted.keys() and made.fitted
-    assert all(torch.equal(made.fitted[key], again.fitted[key]) for key in made.fitted)
-    assert torch.equal(made.start(3, seed=1)[0], again.start(3, seed=1)[0])
+    one, two = made.walker.fitted, again.walker.fitted
+    assert one.keys() == two.keys() and one and all(torch.equal(one[key], two[key]) for key in one)
+    assert torch.equal(made.walker.start(3, None, 1)[0], again.walker.start(3, None, 1)[0])
     assert torch.isfinite(again.generate(2)).all()

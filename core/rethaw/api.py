@@ -317,12 +317,16 @@ class Sampler(Protocol):
 
 
 class Item(TypedDict, total=False):
-    """One example: `image` (C, H, W) in [-1, 1], where it is from, and what conditioners may ask for."""
+    """One example: `image` (C, H, W) in [-1, 1], where it is from, and what conditioners may ask for.
+
+    degraded: what was observed of the image, in its shape, where the data are pairs.
+    """
 
     image: Tensor
     path: str
     label: str
     caption: str
+    degraded: Tensor
 
 
 class Dataset(Protocol):

@@ -3,142 +3,40 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import cached_property
-from itertools import chain, islice
-from pathlib import Path
 
-import torch
-from torch import Generator, Tensor
-from torch.nn import functional as F
+from torch import Generator
 
-from rethaw.api import Item, RethawError
+from rethaw.api import Item
 from rethaw.builtin.datasets.captions import READ, captions_of
-from rethaw.builtin.datasets.listing import fingerprint, list_folder, nfc, passed_over
+from rethaw.builtin.datasets.listing import fingerprint, home, list_folder, nfc, passed_over
 from rethaw.builtin.datasets.params import Folder as Params
-from rethaw.ops import SUFFIXES, read_image
-
-CACHE = 256 * 2**20
-"""Bytes of 8-bit pixels that a process holds, so that a small set is decoded once and not in every epoch."""
-LONGEST = 16
-"""Sides of an image beyond so many times the other are cut before anything is made larger."""
-UNREADABLE = (RethawError, OSError, MemoryError, RuntimeError)  # the last is what torch raises without memory
+from rethaw.builtin.datasets.squares import Squares
 
 
-class Folder:
-    """Squares cut from every image below a folder; what cannot be read is left out and listed in `skipped`."""
+class Folder(Squares):
+    """Squares cut from every image below a folder, with labels and captions."""
 
     def __init__(self, params: Params) -> None:
-        self.params = params
         self.listing = list_folder(home(params.path))
-        self.files = self.listing.images
+        left_out = self.listing.skipped | dict(passed_over(self.listing, READ.get(params.captions or "", ())))
+        super().__init__(params, self.listing.images, left_out)
         places = (self.listing.relative(path).partition(os.sep) for path in self.files)
         self.labels = [nfc(folder) if below else None for folder, below, _ in places]
         self.classes = sorted({label for label in self.labels if label}) if all(self.labels) else []
-        self.left_out = self.listing.skipped | dict(passed_over(self.listing, READ.get(params.captions or "", ())))
-        if not self.files:
-            raise RethawError(f"{params.path} has no image in it", what_counts(self.left_out))
         self.captions = captions_of(params.captions, self.listing, self.labels) if params.captions else []
-        self.broken = torch.zeros(len(self.files), dtype=torch.bool)
-        with suppress(RuntimeError, OSError):  # where the system has no shared memory, each process knows its own
-            self.broken.share_memory_()
-        self.reasons: dict[int, str] = {}
-        self.held: dict[int, Tensor] = {}
-        self.room = CACHE
-
-    def __len__(self) -> int:
-        return len(self.files)
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes when images are added, removed, renamed or written anew, or a caption changes."""
-        return fingerprint(self.listing, self.captions)
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """What was left out, with reasons: when the folder was listed, and since by this process or its workers."""
-        for index in self.broken.nonzero().flatten().tolist():
-            if index not in self.reasons:  # a worker has met it
-                self.reasons[index] = self.fault(index)
-        return self.left_out | {self.files[index]: self.reasons[index] for index in sorted(self.reasons)}
+        return fingerprint(self.listing, self.files, self.captions)
 
     def item(self, index: int, generator: Generator) -> Item:
         """The image of that index, or the next one that can be read."""
-        for at in chain(range(index, len(self.files)), range(index)):
-            if self.broken[at]:
-                continue
-            try:
-                image = self.cut(self.read(at), generator)
-            except UNREADABLE as error:
-                self.reasons[at], self.broken[at] = reason_of(error), True
-                continue
-            item: Item = {"image": image, "path": self.files[at]}
-            if label := self.labels[at]:
-                item["label"] = label
-            if self.captions:
-                item["caption"] = self.captions[at]
-            return item
-        raise RethawError(
-            f"none of the {len(self.files)} images below {self.params.path} can be read",
-            "; ".join(list(self.reasons.values())[:3]),
-        )
-
-    def fault(self, index: int) -> str:
-        """Why an image cannot be read."""
-        try:
-            self.cut(self.read(index), Generator())
-        except UNREADABLE as error:
-            return reason_of(error)
-        return "it could not be read at one time, though it can now"
-
-    def read(self, index: int) -> Tensor:
-        """The whole image (C, H, W): from memory, or from its file. What fits into memory first stays there."""
-        if index in self.held:
-            return self.held[index] / 127.5 - 1
-        pixels = read_image(Path(self.files[index]), self.params.channels).pixels
-        if pixels.numel() <= self.room:
-            bytes_ = ((pixels + 1) * 127.5).round().to(torch.uint8)
-            if torch.equal(bytes_ / 127.5 - 1, pixels):  # not of deeper images
-                self.room -= pixels.numel()
-                self.held[index] = bytes_
-        return pixels
-
-    def cut(self, image: Tensor, generator: Generator) -> Tensor:
-        """A random square of the image, (C, size, size)."""
-        top, left, mirror = torch.rand(3, generator=generator).tolist()
-        size, shorter = self.params.size, min(image.shape[-2:])
-        image = part(image, top, left, LONGEST * max(shorter, size))
-        if shorter < size or (self.params.crop == "resize" and shorter != size):
-            shape = [max(size, round(n * size / shorter)) for n in image.shape[-2:]]
-            image = F.interpolate(image[None], shape, mode="bicubic", antialias=True)[0].clamp(-1, 1)
-        square = part(image, top, left, size)
-        return square.flip(-1).contiguous() if self.params.flip and mirror < 0.5 else square.contiguous()
-
-
-def part(image: Tensor, top: float, left: float, longest: int) -> Tensor:
-    """At most `longest` rows and columns of an image, from the place that top and left in [0, 1) say."""
-    for axis, at in ((1, top), (2, left)):
-        side = min(longest, image.shape[axis])
-        image = image.narrow(axis, int(at * (image.shape[axis] - side + 1)), side)
-    return image
-
-
-def reason_of(error: Exception) -> str:
-    """One line."""
-    if isinstance(error, RethawError):
-        return error.message
-    return f"it cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
-
-
-def home(path: Path) -> str:
-    """A path with `~` replaced by the user's folder."""
-    try:
-        return str(path.expanduser())
-    except RuntimeError as error:
-        raise RethawError(f"{path}: there is no such user's folder", "Write the whole path.") from error
-
-
-def what_counts(left_out: dict[str, str]) -> str:
-    """Which files would be images, and what was found instead."""
-    found = "".join(f"\n  {path}: {reason}" for path, reason in islice(left_out.items(), 3))
-    return f"Endings that count: {' '.join(sorted(SUFFIXES))}{found}"
+        at, image = self.square(index, generator)
+        item: Item = {"image": image, "path": self.files[at]}
+        if label := self.labels[at]:
+            item["label"] = label
+        if self.captions:
+            item["caption"] = self.captions[at]
+        return item

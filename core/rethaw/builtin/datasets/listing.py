@@ -32,7 +32,7 @@ class Listing:
 
     def relative(self, path: str) -> str:
         """A listed path as seen from the root."""
-        return path if self.root == os.curdir else path[len(self.root) :].lstrip(os.sep)
+        return path[len(self.root) :].lstrip(os.sep) if path.startswith(self.root + os.sep) else path
 
 
 def nfc(text: str) -> str:
@@ -43,6 +43,14 @@ def nfc(text: str) -> str:
 def file_name(path: str) -> str:
     """The last part of a path."""
     return path.rpartition(os.sep)[2]
+
+
+def home(path: Path) -> str:
+    """A path with `~` replaced by the user's folder."""
+    try:
+        return str(path.expanduser())
+    except RuntimeError as error:
+        raise RethawError(f"{path}: there is no such user's folder", "Write the whole path.") from error
 
 
 def ending(path: str) -> str:
@@ -168,14 +176,14 @@ def passed_over(found: Listing, used: Iterable[str]) -> Iterator[tuple[str, str]
 # --- has it changed? -----------------------------------------------------------------------------------------
 
 
-def fingerprint(found: Listing, texts: Iterable[str] = ()) -> str:
-    """A digest of the images' names, sizes and times of change in seconds, and of texts.
+def fingerprint(listing: Listing, files: Iterable[str], texts: Iterable[str] = ()) -> str:
+    """A digest of the names below the root, sizes and times of change in seconds of files, and of texts.
 
     It is the same where the folder has moved, and costs one look at the file system for each file.
     """
     digest = blake2b(digest_size=16)
-    for path in found.images:
-        row: list[object] = [nfc(found.relative(path)).replace(os.sep, "/")]
+    for path in files:
+        row: list[object] = [nfc(listing.relative(path)).replace(os.sep, "/")]
         with suppress(OSError):
             status = os.stat(path)  # noqa: PTH116 - a sixth of the time that a Path takes
             row += [status.st_size, int(status.st_mtime)]
