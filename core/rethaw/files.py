@@ -2,54 +2,103 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from rethaw.api import RethawError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
 PART = ".part"
+
+
+class _Watched(io.FileIO):
+    """A file that remembers its first error of writing.
+
+    torch and other writers turn that error into one of their own, which no longer says that a disk is full. libtiff
+    would write past it by the file's number, so that is not to be had.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+    def sync(self) -> None:
+        os.fsync(super().fileno())
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file beside `path` that takes its place once it is written whole; after a failure all is as it was.
 
-    Makes the folder. Raises RethawError for what goes wrong in writing: no permission, no space, not encodable.
+    Makes the folder. A link in that place is replaced, and what it leads to is left alone. Raises RethawError for
+    what goes wrong in writing: no permission, no space, not encodable.
     """
-    final = Path(os.path.realpath(path))  # a link stays a link
-    part = final.with_name(f".{uuid4().hex[:12]}{PART}")
+    path = Path(path)
+    part, raw = path.parent / f".{uuid4().hex[:12]}{PART}", None
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("x+b") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = _Watched(part, "x+")
+        with io.BufferedRandom(raw) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        part.replace(final)
+            raw.sync()
+        part.replace(path)
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if not isinstance(error, OSError | ValueError) and not write_failed(error):
+        failure = (raw and raw.failure) or error
+        if not isinstance(failure, OSError | ValueError):
             raise
-        reason = getattr(error, "strerror", None) or error
-        raise RethawError(
-            f"{path} could not be written: {reason}",
-            "Free some room or choose another folder; what was there is unharmed.",
-        ) from error
+        raise _not_written(path, failure) from error
 
 
-def write_failed(error: BaseException) -> bool:
-    """torch and safetensors tell a full disk in exceptions of their own."""
-    return type(error).__name__ == "SafetensorError" or (
-        isinstance(error, RuntimeError) and "write" in str(error).lower()
-    )
+def _not_written(path: Path, error: OSError | ValueError) -> RethawError:
+    code, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
+    hint = "Choose another name or folder; what was there is unharmed."
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        hint = "Free some room or choose another folder; what was there is unharmed."
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "Choose a folder that you may write to."
+    elif code in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        hint = "Something else of that name is in the way."
+    elif code == errno.ENAMETOOLONG:
+        hint = "Choose a shorter name."
+    return RethawError(f"{shown(path)} could not be written: {reason}", hint)
+
+
+def shown(text: object, lines: bool = False) -> str:
+    """A path or any text, safe to print on a terminal: what is no visible character is escaped, such as \\x1b.
+
+    That is control characters, marks that reverse the direction of writing, and bytes that are not in the system's
+    encoding. lines: line breaks stay.
+    """
+    return "".join(c if _visible(c) or (lines and c == "\n") else ascii(c)[1:-1] for c in str(text))
+
+
+def _visible(c: str) -> bool:
+    joiner = c in "\u200c\u200d"  # within words of Persian and Indian languages, and within emoji
+    return c.isprintable() or joiner or unicodedata.category(c) == "Zs"
 
 
 def write_text(path: Path, text: str) -> None:
