@@ -32,17 +32,18 @@ def frechet(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return value, means + traces - (qx @ u).square() @ s - (qy @ vh.T).square() @ s
 
 
-def mmd2(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+def mmd2(x: Tensor, y: Tensor, weights: Tensor, own: bool = True) -> Tensor:
     """Unbiased MMD² with k(a, b) = (a·b / D + 1)³ (1801.01401) of features (n, D) each, in resamples of images: (R,).
 
     weights: (R, n), how often each image, restored and clean, is in a resample; rows sum to n. Ones give the figure
     itself. An image that is drawn twice is no pair with itself, and a restored image meets its own clean one as often
-    as before, so that a resample is no more biased than the figure.
+    as before, so that a resample is no more biased than the figure. own: whether k(x_i, y_i) counts.
     """
     n, pairs = len(x), ordered_pairs(weights)
     xx, yy, xy = kernel_sums(x, y, weights, weights).unbind()
-    within = (xx + yy - 2 * (n - 1) / n * xy) / pairs
-    return within - 2 / n**2 * (weights @ own_kernels(x, y))
+    if not own:
+        return (xx + yy - 2 * xy) / pairs
+    return (xx + yy - 2 * (n - 1) / n * xy) / pairs - 2 / n**2 * (weights @ own_kernels(x, y))
 
 
 def mmd2_of_subsets(x: Tensor, y: Tensor, subsets: int, size: int) -> Tensor:

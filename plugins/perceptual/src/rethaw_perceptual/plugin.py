@@ -44,12 +44,20 @@ class Fid(Features):
 class Kid(Features):
     """Unbiased squared MMD of the features of restored and clean images, by a cubic kernel (KID, 1801.01401).
 
+    estimator: `unbiased`, as published, takes restored and clean images for independent, and compares each restored one
+        with its own clean one, too, so good restorations fall below zero; `u_statistic` leaves those pairs out.
     subsets: the mean over so many random subsets, as published; 0 compares all pairs of images.
     subset_size: images in each of them, at most as many as there are.
     """
 
+    estimator: Literal["unbiased", "u_statistic"] = "unbiased"
     subsets: Annotated[int, Ge(0)] = 0
     subset_size: Annotated[int, Ge(2)] = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subsets and self.estimator != "unbiased":
+            raise ValueError("subsets are drawn for restored and clean images apart: they go with estimator: unbiased")
 
 
 @dataclass(frozen=True)
