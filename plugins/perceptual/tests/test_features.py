@@ -241,9 +241,10 @@ def test_a_file_that_does_not_hold_the_weights_is_refused_and_never_run(
 def test_a_hostile_file_in_the_place_of_a_known_one_is_not_run(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(hub)
     for file, metric in (("alexnet-owt-7be5be79.pth", "lpips"), ("vgg16-397923af.pth", "dists")):
-        torch.save({"bomb": Bomb()}, hub / file)
-        with pytest.raises(RethawError, match="does not hold weights"):
-            rethaw.build("metric", f"perceptual.{metric}")
+        for content in ({"bomb": Bomb()}, {"other": torch.ones(1)}):
+            torch.save(content, hub / file)
+            with pytest.raises(RethawError, match=f"{file} does not hold weights"):
+                rethaw.build("metric", f"perceptual.{metric}")
     assert not (hub / "exploded").exists()
 
 
@@ -295,3 +296,10 @@ def test_fid_and_kid_of_files_are_those_of_torch_fidelity(inception: Path, tmp_p
         meter.update(*sets)
         assert meter.compute() == pytest.approx(theirs[key], rel=1e-3)
         assert meter.label.startswith(f"{metric} (inception:"), "these are not the published weights"
+
+
+def test_inception_gives_no_features_of_broken_images(inception: Path) -> None:
+    x = images(2)
+    x[1, 0, 3, 3] = float("nan")
+    features = extractor(Features(weights=inception))(x)
+    assert features[0].isfinite().all() and features[1].isnan().all()

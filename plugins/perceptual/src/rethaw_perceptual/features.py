@@ -72,7 +72,7 @@ class InceptionFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.model(((images + 1) * 127.5).round().byte())[0]
-        return features
+        return features.masked_fill(images.isnan().flatten(1).any(1)[:, None], torch.nan)  # which bytes cannot be
 
 
 class Extractor:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rethaw_perceptual.plugin import Dists, FeatureDistance, Features, Fid, Kid, Lpips
 
 CONFIDENCE = torch.tensor([0.025, 0.975], dtype=torch.float64)
+PIXELS = 2**19  # of images that are compared at once
 NONE = float("nan"), torch.full((1,), float("nan"), dtype=torch.float64)
 
 
@@ -153,12 +154,18 @@ class ByNetwork(ImageMean):
 
     def __init__(self, name: str, source: Source, size: int | None, make: Callable[[Source, int], nn.Module]) -> None:
         super().__init__(f"{name} ({source.label}{f'@{size}' if size else ''})")
-        self.network, self.size = make(source, source.changed()), size
+        self.size = size
+        try:
+            self.network = make(source, source.changed())
+        except RuntimeError as error:
+            raise RethawError(f"{source.path} does not hold weights of {source.name}") from error
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
         a, b = (resized(rgb(image), self.size) for image in (restored, clean))
+        network, count = self.network.to(a.device), max(1, PIXELS // (a.shape[-2] * a.shape[-1]))
         try:
-            return self.compare(self.network.to(a.device), a, b).reshape(-1)
+            parts = zip(a.split(count), b.split(count), strict=True)
+            return torch.cat([self.compare(network, *part).reshape(-1) for part in parts])
         except RuntimeError as error:
             if "too small" not in str(error) and "Kernel size" not in str(error):
                 raise

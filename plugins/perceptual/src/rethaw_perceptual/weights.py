@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +26,19 @@ class Source(NamedTuple):
     @property
     def label(self) -> str:
         """The name; where the file is another than the published one, with the first digits of its own SHA-256."""
-        with self.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(self.path, self.changed())
         return self.name if self.digest and found.startswith(self.digest) else f"{self.name}:{found[:8]}"
 
     def changed(self) -> int:
         """When the file was last written, in nanoseconds."""
         return self.path.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def sha256(path: Path, changed: int) -> str:
+    """Of a file, read once as long as it is the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def existing(path: Path) -> Path:
