@@ -20,7 +20,7 @@ from rethaw.hookspecs import KINDS
 from rethaw.registry import Registry
 
 PAGE = Path(__file__).parent / "reference.md"
-FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c", "text", "timm")
+FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c", "text", "timm", "perceptual")
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -41,6 +41,7 @@ __all__ = [
     "Context",
     "Dataset",
     "Degradation",
+    "Figure",
     "HasAdjoint",
     "HasCoefficients",
     "HasPrior",
@@ -63,6 +64,7 @@ __all__ = [
     "conditioner",
     "dataset",
     "degradation",
+    "figure",
     "has_adjoint",
     "has_coefficients",
     "has_prior",
@@ -346,15 +348,44 @@ class Dataset(Protocol):
 
 
 class Metric(Protocol):
-    """Compares restored with clean images; `higher_is_better` says which way is up."""
+    """Compares restored with clean images; `higher_is_better` says which way is up.
+
+    It may have more, which `figure` finds: `label`, the name of its column, with all that figures must share to be
+    compared, "kid (lite0@96)"; `images`, how many it has seen; `interval() -> (low, high)`, in which its figure lies with
+    95 % confidence; `note() -> str`, what must be known beside the figure.
+    """
 
     higher_is_better: bool
 
     def update(self, restored: Tensor, clean: Tensor) -> None:
-        """Takes in a batch, both (B, C, H, W) in [-1, 1]."""
+        """Takes in a batch, both (B, C, H, W) in [-1, 1], of any size; they are left untouched."""
         ...
 
-    def compute(self) -> float: ...
+    def compute(self) -> float:
+        """The figure for all images so far, however they were batched; NaN where there are too few."""
+        ...
+
+
+class Figure(NamedTuple):
+    """What a metric has found, and all that it says of it. Figures of different labels are not comparable."""
+
+    label: str
+    value: float
+    images: int | None = None
+    interval: tuple[float, float] | None = None
+    note: str = ""
+
+
+def figure(metric: Metric, name: str) -> Figure:
+    """A metric's figure; `name` is its label where it has none of its own."""
+    interval, note = getattr(metric, "interval", None), getattr(metric, "note", None)
+    return Figure(
+        getattr(metric, "label", name),
+        float(metric.compute()),
+        getattr(metric, "images", None),
+        interval() if interval else None,
+        note() if note else "",
+    )
 
 
 class Prior(Protocol):

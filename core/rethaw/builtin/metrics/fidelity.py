@@ -22,18 +22,18 @@ class _Mean:
     higher_is_better = True
 
     def __init__(self, params: object) -> None:
-        self.total, self.count = 0.0, 0
+        self.total, self.images = 0.0, 0
 
     def update(self, restored: Tensor, clean: Tensor) -> None:
         self.total += float(self.each(to_unit(restored), to_unit(clean)).double().sum())
-        self.count += restored.shape[0]
+        self.images += restored.shape[0]
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
         """The value of each image, (B,)."""
         raise NotImplementedError
 
     def compute(self) -> float:
-        return self.total / self.count if self.count else float("nan")
+        return self.total / self.images if self.images else float("nan")
 
 
 class Psnr(_Mean):

@@ -1,0 +1,1 @@
+"""Metrics that people compare by, for rethaw."""
