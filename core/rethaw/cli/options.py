@@ -167,9 +167,9 @@ def sampler(text: str, registry: Registry) -> str | Component:
     if not text.lstrip().startswith("{"):
         return text
     from rethaw.config.components import parse_component
-    from rethaw.config.yaml import parse_value
+    from rethaw.config.yaml import parse_yaml
 
-    given = parse_value(text, "--sampler")
+    given = parse_yaml(text, "--sampler").plain()
     if not isinstance(given, dict) or not isinstance(given.get("use"), str):
         raise RethawError(f"--sampler {text!r} names no sampler", "Write --sampler '{use: core.ddim, eta: 1}'.")
     return parse_component(given.pop("use"), "sampler", registry, given)

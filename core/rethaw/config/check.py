@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -113,13 +113,13 @@ def scalars(node: Marked) -> Iterator[Marked]:
 
 def adapter(cls: type[Parameters]) -> TypeAdapter[Parameters]:
     """Pydantic's validator for a parameter class, made once. Raises RethawError where it cannot be made."""
-    return cast("TypeAdapter[Parameters]", made_adapter(cls))
+    return made_adapter(cast("Hashable", cls))
 
 
 @cache
 def made_adapter(cls: type) -> TypeAdapter[Any]:
     try:
-        made = TypeAdapter(cls)
+        made: TypeAdapter[Any] = TypeAdapter(cls)
         made.rebuild(raise_errors=True)  # pydantic puts off a type that it cannot find
         return made
     except Exception as error:
