@@ -33,6 +33,7 @@ from rethaw.ops.linear import (
     separable_blur,
     separable_svd,
 )
+from rethaw.ops.masks import KNOWN, mask_of, shown_by_mask
 from rethaw.ops.photons import poisson_quantile
 from rethaw.ops.pseudoinverse import gains, linear_part, pseudo_inverse
 from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
@@ -40,6 +41,7 @@ from rethaw.ops.severities import check_severity, expand, level, per_image, seve
 from rethaw.ops.stepping import StepSampler, known_or_inferred, last_step
 
 __all__ = [
+    "KNOWN",
     "Constant",
     "FlowSolver",
     "Rates",
@@ -66,6 +68,7 @@ __all__ = [
     "last_step",
     "level",
     "linear_part",
+    "mask_of",
     "mix_channels",
     "mix_seed",
     "needs_coefficients",
@@ -89,6 +92,7 @@ __all__ = [
     "severity_at",
     "severity_pairs",
     "severity_rows",
+    "shown_by_mask",
     "sinusoids",
     "unpad",
     "with_classes",
