@@ -10,10 +10,10 @@ import torch
 
 import rethaw
 from rethaw.api import Observation
-from rethaw.ops import expand, generators, pseudo_inverse, randn
+from rethaw.ops import expand, generators, pseudo_inverse, randn, shown_by_mask
 from tests.bench.posterior import biases
 from tests.gaussian import Dense, Without, World
-from tests.worlds import images, liar, oracle
+from tests.worlds import images, liar, made, oracle
 
 NOISE = rethaw.build("degradation", "core.gaussian_noise")
 MEASUREMENTS: list[tuple[str, dict[str, Any]]] = [
@@ -250,3 +250,41 @@ def test_samplers_say_what_they_lack_before_any_network_call() -> None:
     assert "no svd and no adjoint" in ddnm.check(NOISE, None, dense._replace(degradation=bare, noise=0.0))
     assert dps.check(NOISE, None, dense._replace(degradation=bare)) is None
     assert "is not a mask" in repaint.check(NOISE, None, observation)
+
+
+# --- what a mask shows --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(3, 9, 7), (1, 64, 64), (3, 200, 300)], ids=str)
+def test_what_a_mask_shows_is_told_for_any_degradation(size: tuple[int, int, int]) -> None:
+    """Against the masks themselves: the pixels whose value any image keeps, of masks alone and in compositions."""
+    channels, height, width = size
+    x0 = images(2, channels, height, width, dtype=torch.float32)
+
+    def shown(text: str, at: float = 1.0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        degradation = made(("", text))
+        state, t = degradation.draw(x0, generators(5, 2)), expand(at, x0)
+        found = shown_by_mask(degradation, x0, t, state)
+        changed = [(degradation.degrade(x, t, state) - x).abs() for x in (x0, -x0, x0.flip(-1))]
+        assert not found[torch.stack(changed).amax(0) > 0.01].any()
+        return found, state
+
+    for text in ("core.mask", "{use: core.mask, shape: strokes}", "{use: core.mask, shape: half, levels: 3}"):
+        found, state = shown(text)
+        assert torch.equal(found, state["mask"].expand_as(x0) == 0)
+    found, state = shown("[{use: core.mask, id: a}, {use: core.mask, id: b, span: [0, 0.5]}]", 0.4)
+    assert torch.equal(found, (state["a.mask"] + state["b.mask"]).expand_as(x0) == 0)
+    assert shown("core.identity")[0].all() and shown("core.mask", 0.0)[0].all()
+    bumps, _ = shown("{use: core.cumulative_mask, kernel_std: 1.0, initial: 1, steps: 4, colour: [0.5]}")
+    assert not bumps[..., height // 2, width // 2].any()
+    nothing = ["core.gaussian_noise", "{use: core.gaussian_noise, process: ve}", "core.poisson_noise", "core.fade"]
+    nothing += ["kornia.gaussian_blur", "[core.mask, kornia.gaussian_blur]"]
+    assert not any(shown(text)[0].any() for text in nothing)
+
+
+def test_repaint_refuses_a_blur_at_any_size() -> None:
+    """A probe that is a ramp is the same after a blur, but for the borders."""
+    repaint = rethaw.build("sampler", "core.repaint")
+    for side in (16, 700):
+        observation = observed(images(1, 1, side, side, dtype=torch.float32), "kornia.gaussian_blur", sigma_max=1.0)
+        assert "is not a mask" in repaint.check(NOISE, None, observation)

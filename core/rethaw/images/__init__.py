@@ -9,16 +9,3 @@ from rethaw.images.find import SUFFIXES, find_images
 from rethaw.images.picture import Picture, UnreadableImage, quantise
 from rethaw.images.read import from_pil, read_image
 from rethaw.images.write import write_image
-
-__all__ = [
-    "SUFFIXES",
-    "ImageLike",
-    "Picture",
-    "UnreadableImage",
-    "find_images",
-    "from_pil",
-    "quantise",
-    "read_image",
-    "to_picture",
-    "write_image",
-]

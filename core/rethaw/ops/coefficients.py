@@ -76,7 +76,7 @@ def severity_at(degradation: HasCoefficients, σ: Tensor) -> Tensor:
     """The t in [0, 1] at noise levels σ/α of any shape, the inverse of σ(t)/α(t), which must not fall.
 
     By sections into 32 parts, all at once. Above the highest noise level it is 1; a degradation with levels gives the
-    first level that is not below σ.
+    first level that is not below σ, and the last one before where that has no α, so no noise level.
     """
     low, width = torch.zeros_like(σ), 1.0
     parts = torch.arange(1, SPLITS, dtype=σ.dtype, device=σ.device) / SPLITS
@@ -86,5 +86,8 @@ def severity_at(degradation: HasCoefficients, σ: Tensor) -> Tensor:
         low = low + (σ_t.view_as(t) < σ.unsqueeze(-1) * α.view_as(t)).sum(-1) * (width / SPLITS)
         width /= SPLITS
     levels = getattr(degradation, "levels", None)
-    t = torch.ceil((low + width) * levels - 1e-5) / levels if levels else low + width
-    return t.clamp_max(1)
+    if levels is None:
+        return (low + width).clamp_max(1)
+    t = (torch.ceil((low + width) * levels - 1e-5) / levels).clamp_max(1)
+    before = (low - 0.01 / levels).clamp_min(0)  # in single precision too
+    return torch.where(degradation.coefficients(t.flatten())[0].view_as(t) > 0, t, before)

@@ -20,6 +20,9 @@ Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """dx/dτ from x, t, and the p and q of the velocity p x + q x̂0."""
 
 
+STEEPEST = 1e9
+
+
 class Rates(NamedTuple):
     """α and σ at some severities, and their derivatives by t; all of one shape."""
 
@@ -46,7 +49,10 @@ class Rates(NamedTuple):
 
 
 def rates(degradation: HasCoefficients, t: Tensor) -> Rates:
-    """Coefficients and their derivatives at severities t of any shape, in forward mode: one pass for all of them."""
+    """Coefficients and their derivatives at severities t of any shape, in forward mode: one pass for all of them.
+
+    A root has no derivative at 0: there it is ±STEEPEST, and 0 where the root stays 0.
+    """
     at = t.flatten().clone()
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself, on first use
@@ -54,6 +60,7 @@ def rates(degradation: HasCoefficients, t: Tensor) -> Rates:
         pairs = [forward_ad.unpack_dual(c) for c in found]
         values = [pair.primal for pair in pairs]
         slopes = [torch.zeros_like(at) if pair.tangent is None else pair.tangent for pair in pairs]
+        slopes = [slope.nan_to_num(0.0, STEEPEST, -STEEPEST) for slope in slopes]
     return Rates(*(c.view_as(t) for c in (*values, *slopes)))
 
 

@@ -4,17 +4,3 @@ from rethaw.pictures.animation import save_animation
 from rethaw.pictures.canvas import save, testcard, to_pil
 from rethaw.pictures.layout import before_after, beside, grid, sheet, strip
 from rethaw.pictures.plot import curve, curves
-
-__all__ = [
-    "before_after",
-    "beside",
-    "curve",
-    "curves",
-    "grid",
-    "save",
-    "save_animation",
-    "sheet",
-    "strip",
-    "testcard",
-    "to_pil",
-]

@@ -11,15 +11,7 @@ from torch import Tensor
 from rethaw.api import Degradation, HasCoefficients, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.measured.measured import MeasuredSampler, unfit
 from rethaw.builtin.samplers.measured.params import RePaint as Params
-from rethaw.ops import last_step, linear_part, posterior, quotient, randn, schedule
-
-KNOWN = 0.999  # of a pixel must be left by a soft mask
-
-
-def kept(observation: Observation) -> Tensor:
-    """How much of each pixel a mask leaves: the linear part of the measurement, of an image of ones."""
-    y, measured, t, state, _ = observation
-    return linear_part(measured, y, t, state)[0](torch.ones_like(y))
+from rethaw.ops import KNOWN, last_step, mask_of, posterior, quotient, randn, schedule
 
 
 class RePaint(MeasuredSampler[Params]):
@@ -36,10 +28,11 @@ class RePaint(MeasuredSampler[Params]):
         if problem or observation is None:
             return problem
         y, measured, t, ξ, _ = observation
-        apply, _ = linear_part(measured, y, t, ξ)
-        probe = torch.linspace(-1, 1, y[0].numel(), device=y.device, dtype=y.dtype).view(1, *y.shape[1:]).expand_as(y)
-        masks = (apply(probe) - kept(observation) * probe).abs().max() < 1e-4
-        return None if masks else f"the measurement {getattr(measured, 'name', '')} is not a mask"
+        return (
+            None
+            if mask_of(measured, y, t, ξ)[2].all()
+            else f"the measurement {getattr(measured, 'name', '')} is not a mask"
+        )
 
     def stations(self) -> list[int]:
         """The numbers of steps that are left: down in stretches, each walked several times."""
@@ -64,7 +57,8 @@ class RePaint(MeasuredSampler[Params]):
         observation: Observation | None = None,
     ) -> Iterator[Step]:
         assert observation is not None
-        known, y = kept(observation) > KNOWN, observation.y
+        y, measured, t_y, ξ, _ = observation
+        known = mask_of(measured, y, t_y, ξ)[0] > KNOWN
         times, α, σ = schedule(degradation, severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s

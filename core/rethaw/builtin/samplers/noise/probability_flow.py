@@ -10,6 +10,7 @@ from torch import Tensor
 from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import ProbabilityFlow as Params
+from rethaw.builtin.samplers.noise.spacing import below
 from rethaw.ops import FlowSolver, adaptive_solver, last_step, schedule
 
 
@@ -26,6 +27,11 @@ class ProbabilityFlow(CoefficientSampler[Params]):
         super().__init__(params)
         if params.solver == "adaptive":
             adaptive_solver()
+
+    def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
+        return below(
+            degradation, super().severities(degradation, start)
+        )  # the flow may be infinitely steep where α is 0
 
     def trajectory(
         self,
