@@ -59,7 +59,7 @@ class Squares:
         try:
             self.cut(self.read(index), Generator())
         except UNREADABLE as error:
-            return reason_of(error)
+            return reason_of(error, self.files[index])
         return "it could not be read at one time, though it can now"
 
     def square(self, index: int, generator: Generator) -> tuple[int, Tensor]:
@@ -70,10 +70,10 @@ class Squares:
             try:
                 return at, self.cut(self.read(at), generator)
             except UNREADABLE as error:
-                self.reasons[at], self.broken[at] = reason_of(error), True
+                self.reasons[at], self.broken[at] = reason_of(error, self.files[at]), True
         raise RethawError(
             f"none of the {len(self.files)} {self.what}s below {self.params.path} can be read",
-            "; ".join(list(self.reasons.values())[:3]),
+            "; ".join(f"{self.files[at]}: {reason}" for at, reason in islice(self.reasons.items(), 3)),
         )
 
     def decode(self, index: int) -> Tensor:
@@ -112,8 +112,8 @@ def part(image: Tensor, top: float, left: float, longest: int) -> Tensor:
     return image
 
 
-def reason_of(error: Exception) -> str:
-    """One line."""
+def reason_of(error: Exception, path: str) -> str:
+    """What is wrong with a file that is named already, in one line."""
     if isinstance(error, RethawError):
-        return error.message
+        return error.message.replace(f"{path} ", "it ", 1) if error.message.startswith(f"{path} ") else error.message
     return f"it cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
