@@ -96,6 +96,14 @@ def shown(text: object, lines: bool = False) -> str:
     return "".join(c if _visible(c) or (lines and c == "\n") else ascii(c)[1:-1] for c in str(text))
 
 
+def expanded(path: Path) -> Path:
+    """A path with `~` as the user's folder; as it is where there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def _visible(c: str) -> bool:
     joiner = c in "\u200c\u200d"  # within words of Persian and Indian languages, and within emoji
     return c.isprintable() or joiner or unicodedata.category(c) == "Zs"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from rethaw.api import RethawError
 from rethaw.images.picture import Picture
-from rethaw.images.read import from_pil, read_image
+from rethaw.images.read import from_pil, picture_of, read_image
 
 ImageLike = Tensor | Image.Image | NDArray[np.generic] | str | Path
-"""A tensor (C, H, W) in [-1, 1], a PIL image, an array (H, W) or (H, W, C) of 8 or 16 bits or floats in [0, 1], a path."""
+"""A tensor (C, H, W) in [-1, 1], a PIL image, a path, or an array (H, W) or (H, W, C).
+
+Arrays are of unsigned 8 or 16 bits, or of floats in [0, 1].
+"""
 
 
 def to_picture(image: ImageLike, channels: int) -> Picture:
@@ -38,16 +41,12 @@ def from_array(array: NDArray[np.generic], channels: int) -> Picture:
     shape = array.shape
     if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] > 4):
         raise RethawError(f"an image array has the shape (H, W) or (H, W, C), not {shape}")
-    deep = array.dtype == np.uint16
-    if array.dtype == np.uint8:
-        return from_pil(Image.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array), channels)
-    if not deep and not (np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1):
+    whole = array.dtype in (np.uint8, np.uint16)
+    if not whole and not (np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1):
         raise RethawError(
             f"an image array of {array.dtype} from {array.min()} to {array.max()} has no known range",
             "Give unsigned 8 or 16 bits, or floats from 0 to 1.",
         )
-    values = torch.from_numpy(np.atleast_3d(array).astype(np.float32) / (65535 if deep else 1)).permute(2, 0, 1)
-    colours, alpha = (values[:-1], values[-1:]) if len(values) in (2, 4) else (values, None)
-    if len(colours) != channels:
-        colours = colours.mean(0, keepdim=True).expand(channels, -1, -1)
-    return Picture(colours * 2 - 1, Path("the image"), alpha, depth=16 if deep else 8)
+    values = array if whole else array.astype(np.float32)
+    picture = picture_of(values[..., None] if values.ndim == 2 else values, channels, Path("the image"))
+    return picture if whole else replace(picture, depth=8)

@@ -1,12 +1,15 @@
-"""Finding image files in folders."""
+"""Finding image files in folders, and counting what is passed over."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rethaw.api import RethawError
+from rethaw.files import expanded, shown
 
 SUFFIXES = frozenset(
     {
@@ -16,6 +19,7 @@ SUFFIXES = frozenset(
         ".gif",
         ".jfif",
         ".jp2",
+        ".jpe",
         ".jpeg",
         ".jpg",
         ".mpo",
@@ -32,34 +36,91 @@ SUFFIXES = frozenset(
 )
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are given, folders searched recursively for `SUFFIXES` in sorted order; each file once.
+@dataclass
+class Found:
+    """Image files in order, each once, and what lies beside them: how many, by ending or reason."""
 
-    Hidden files and folders are passed over, links to folders are not followed. Raises RethawError for a path
-    that does not exist, a folder that may not be read, and a folder without any image.
+    files: list[Path] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def note(self, known: Collection[str] = ()) -> str:
+        """A sentence on what was passed over, "" if it is nothing. known: endings that need no mention."""
+        counts = [(reason, count) for reason, count in self.passed_over.most_common() if reason not in known]
+        listed = ", ".join(f"{count} × {shown(reason)}" for reason, count in counts[:8])
+        return f"passed over: {listed}{', …' * (len(counts) > 8)}" if counts else ""
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files of `search_images`."""
+    return search_images(paths).files
+
+
+def search_images(paths: Sequence[Path]) -> Found:
+    """Files as they are given, and those below folders whose ending is one of `SUFFIXES`, in sorted order; each once.
+
+    Hidden files and folders are left out, links are followed; of a folder that several names lead to, the real one
+    counts. `~` is the user's folder. Raises RethawError for a path that does not exist, a folder that may not be read,
+    and a folder without any image.
     """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    found = Found()
+    for path in map(expanded, map(Path, paths)):
         try:
             path.stat()
-            found |= dict.fromkeys(_search(path) if path.is_dir() else [path])
-        except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            reason = "does not exist" if missing else f"cannot be read: {error.strerror}"
-            hint = "Name image files, or folders of them."
-            raise RethawError(f"{error.filename or path} {reason}", hint) from error
-    return list(found)
+            files = _search(path, found) if path.is_dir() else [path]
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            said = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {reason}"
+            raise RethawError(f"{shown(path)} {said}", "Name image files, or folders of them.") from error
+        found.files += files
+    found.files = list(dict.fromkeys(found.files))
+    return found
 
 
-def _search(folder: Path) -> list[Path]:
-    def fail(error: OSError) -> None:
-        raise error
+def _search(root: Path, found: Found) -> list[Path]:
+    """The images below a folder. Each folder is read once, those that links lead to after all others."""
+    files, read = list[Path](), set[tuple[int, int]]()
+    folders, links = [root], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) not in read:
+                read.add((status.st_dev, status.st_ino))
+                _read_folder(folder, folders, links, files, found.passed_over)
+        except OSError:
+            if folder == root:
+                raise
+            found.passed_over["folder that cannot be read"] += 1
+    if not files:
+        beside = f"; {found.note()}" if found.passed_over else ""
+        hint = f"Endings that count: {' '.join(sorted(SUFFIXES))}"
+        raise RethawError(f"{shown(root)} has no image in it{beside}", hint)
+    return sorted(files)
 
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = [Path(place, name) for name in files if not name.startswith(".")]
-        found += [path for path in visible if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise RethawError(f"{folder} has no image in it", f"Endings that count: {' '.join(sorted(SUFFIXES))}")
-    return sorted(found)
+
+def _read_folder(
+    folder: Path, folders: list[Path], links: list[Path], files: list[Path], passed_over: Counter[str]
+) -> None:
+    """Adds what is visible in one folder: folders, links to folders, images, and reasons why others are none."""
+    with os.scandir(folder) as entries:
+        for entry in sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name):
+            path = folder / entry.name
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a loop of links
+                is_folder = is_file = False
+            if is_folder:
+                (links if entry.is_symlink() else folders).append(path)
+            elif not is_file:
+                passed_over["pipe, socket or device" if _exists(path) else "link that leads nowhere"] += 1
+            elif (ending := path.suffix.lower()) in SUFFIXES:
+                files.append(path)
+            else:
+                passed_over[ending.rstrip(".") or "no ending"] += 1
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a loop of links
+        return False

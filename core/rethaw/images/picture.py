@@ -19,9 +19,13 @@ class Picture:
     """An image as it was read.
 
     pixels: (C, H, W), float32 in [-1, 1], C = 1 or 3. alpha: (1, H, W) in [0, 1], None if the file has none.
+    hidden: (1 or 3, N), the file's own colours of the pixels that alpha hides, row by row; in `pixels` they go on from
+        their visible neighbours, and `write_image` writes the file's own.
     grey: the file is grey though three channels were asked for; `write_image` then writes grey again.
+    rgb: the file stores its grey as three equal channels; so it is written.
     depth: the bits that each value of `pixels` was read with, 8 or 16. notes: sentences for the user.
-    exif, icc_profile: None if absent; the orientation has been applied and is no longer in `exif`.
+    exif, icc_profile, xmp: None if absent; the orientation has been applied and is no longer in them.
+    dpi: resolution, across and down. png: chunks gAMA, cHRM and sRGB of a PNG file.
     """
 
     pixels: Tensor
@@ -32,6 +36,11 @@ class Picture:
     notes: tuple[str, ...] = ()
     exif: bytes | None = None
     icc_profile: bytes | None = None
+    hidden: Tensor | None = None
+    rgb: bool = False
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    png: tuple[tuple[bytes, bytes], ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Writes it with all that its file said: transparency, greyness, depth, metadata. See `write_image`."""

@@ -2,200 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from rethaw.images.picture import Picture, UnreadableImage
+from rethaw.files import expanded
+from rethaw.images.decode import decode
+from rethaw.images.opening import explained, opened
+from rethaw.images.picture import Picture
+from rethaw.images.transparency import HIDDEN, filled
 
-# One by one, since Pillow would also open EPS (which runs Ghostscript), fonts, and nearly anything as TGA.
-_READ = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"]
+Array = NDArray[Any]
+TOP = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+"""The value of white; 1 for floats."""
 
 
 def read_image(path: Path, channels: int = 3) -> Picture:
-    """Reads an image file, upright, as `channels` (1 or 3) channels; see `Picture`.
+    """Reads an image file, upright, as `channels` (1 or 3) channels; see `Picture`. `~` is the user's folder.
 
     Raises UnreadableImage for a file that is missing, no image, damaged, too large to be safe, or whose values
     have no known range.
     """
-    path = Path(path)
-    with _explained(path), Image.open(path, formats=_formats()) as image:
-        return from_pil(image, channels, path)
-
-
-@cache
-def _formats() -> list[str]:
-    """Those of `_READ` that this Pillow was built with."""
-    Image.init()
-    return [name for name in _READ if name in Image.OPEN]
+    path, notes = expanded(Path(path)), list[str]()
+    with explained(path):
+        with opened(path) as image:
+            values, metadata = decode(image, path, notes, file=True)
+        return picture_of(values, channels, path, notes, metadata)
 
 
 def from_pil(image: Image.Image, channels: int = 3, path: Path = Path("the image")) -> Picture:
     """The same for an image that Pillow has opened or made; path: what errors and the result call it."""
-    notes: list[str] = []
-    with _explained(path):
-        image = _normal(_decoded(image, path, notes), notes)
-        exif = _exif(image)
-    if channels == 1 and image.mode in ("RGB", "RGBA"):
+    notes = list[str]()
+    with explained(path):
+        values, metadata = decode(image, path, notes, file=False)
+        return picture_of(values, channels, path, notes, metadata)
+
+
+def picture_of(
+    values: Array, channels: int, path: Path, notes: Sequence[str] = (), metadata: Mapping[str, Any] | None = None
+) -> Picture:
+    """Values (H, W, C) of unsigned 8 or 16 bits, or floats in [0, 1], as a picture of so many channels.
+
+    C = 1 to 4; the last of 2 and 4 is alpha. Raises MemoryError where there is too little memory.
+    """
+    top, notes = TOP.get(values.dtype, 1.0), list(notes)
+    colours, alpha = (values[..., :-1], values[..., -1:]) if values.shape[2] in (2, 4) else (values, None)
+    seen = np.array(True) if alpha is None else alpha[..., 0] >= HIDDEN * top
+    rgb = colours.shape[2] == 3 and is_grey(colours, seen)
+    if channels == 1 and colours.shape[2] == 3 and not rgb:
+        colours = luminance(colours)
         notes.append("colour was converted to grey")
-        image = image.convert("L" if image.mode == "RGB" else "LA")
-    values, alpha, depth = _values(image)
-    grey, icc = channels == 3 and values.shape[0] == 1, image.info.get("icc_profile")
-    pixels = values.expand(channels, -1, -1).contiguous()
-    return Picture(pixels, path, alpha, grey, depth, tuple(notes), exif, icc)
-
-
-def _decoded(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
-    """The first frame, upright; integers of more than 8 bits as I;16."""
-    if (frames := getattr(image, "n_frames", 1)) > 1:
-        notes.append(f"only the first of {frames} frames is used")
-    tiles = getattr(image, "tile", [])  # how the file lays out its values; gone after loading
-    layout = str([tile[3] for tile in tiles])
-    deep = ";16" in layout.replace("BGR;16", "")  # that one is 5, 6 and 5 bits of a BMP
-    deep |= any(tile[0].startswith("ppm") and tile[3][1] > 255 for tile in tiles)
-    # TIFF's "white is zero", which Pillow minds at 8 bits only
-    inverted = getattr(image, "tag_v2", {}).get(262) == 0
-    image.load()
-    upright = _upright(image, notes)
-    if upright.mode == "F":
-        return _unit_range(upright, path, notes)
-    if upright.mode.startswith("I"):
-        return _sixteen(upright, path, "I;12" in layout, inverted, notes)
-    return _shallow(upright, layout, deep, notes)
-
-
-def _shallow(image: Image.Image, layout: str, deep: bool, notes: list[str]) -> Image.Image:
-    """Mends what Pillow leaves undone where it changes the number of bits to 8."""
-    if deep:
-        notes.append("16-bit colour was read at 8 bits, all that Pillow can")
-        image.info.pop("transparency", None)  # a 16-bit colour, which would match nothing
-        return image.convert("LA") if "LA;16" in layout else image
-    scale = 85 if "L;2" in layout else 17 if "L;4" in layout else 1
-    if isinstance(key := image.info.get("transparency"), int) and image.mode == "L":
-        image.info["transparency"] = key * scale  # the values were scaled, the transparent one was not
-    return image
-
-
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # whatever a broken block makes the parser stumble over, the pixels are sound
-        notes.append("its EXIF data is broken and was ignored")
-        copy = image.copy()
-        copy.info.pop("exif", None)
-        return copy
+        x = tensor(colours[..., :1] if rgb else colours, top)
+        hidden = None if seen.all() else tensor(colours[~seen][None], top)[:, 0]
+        x = x if hidden is None else filled(x, torch.from_numpy(seen))
+        grey, depth = channels == 3 and x.shape[0] == 1, 8 if top == 255 else 16
+        opacity = None if alpha is None else torch.from_numpy(alpha.astype(np.float32)).permute(2, 0, 1) / top
+        pixels = x.expand(channels, -1, -1).contiguous()
+    except RuntimeError as error:  # of torch
+        raise MemoryError from error
+    return Picture(pixels, path, opacity, grey, depth, tuple(notes), hidden=hidden, rgb=rgb, **metadata or {})
 
 
-def _unit_range(image: Image.Image, path: Path, notes: list[str]) -> Image.Image:
-    low, high = (float(end) for end in (np.asarray(image).min(), np.asarray(image).max()))
-    if not (low >= 0 and high <= 1):  # also true of nan
-        raise UnreadableImage(
-            f"{path} has floating-point values from {low:g} to {high:g}, whose meaning is unknown",
-            "Scale its values to 0 (black) … 1 (white).",
-        )
-    notes.append("floating-point values were taken as 0 to 1; 16 bits of them are kept in writing")
-    return image
+def is_grey(colours: Array, seen: Array) -> bool:
+    """Whether the channels of (H, W, 3) are equal wherever pixels are seen."""
+    return all(
+        bool(((part[..., :1] == part[..., 1:]).all(2) | ~mask).all())
+        for part, mask in ((colours[::16, ::16], seen[..., ::16, ::16] if seen.ndim else seen), (colours, seen))
+    )
 
 
-def _sixteen(image: Image.Image, path: Path, twelve: bool, inverted: bool, notes: list[str]) -> Image.Image:
-    """Any integer image of more than 8 bits as I;16."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise UnreadableImage(
-            f"{path} has values from {values.min()} to {values.max()}, whose meaning is unknown",
-            "Save it with 8 or 16 bits, from 0 (black) to 65535 (white).",
-        )
-    if image.info.pop("transparency", None) is not None:
-        notes.append("its transparent grey was ignored: Pillow has no 16-bit grey with transparency")
-    values = np.rint(values * (65535 / 4095)).astype(np.int64) if twelve else values
-    deep = Image.fromarray((65535 - values if inverted else values).astype(np.uint16))
-    deep.info = image.info
-    return deep
+def luminance(colours: Array) -> Array:
+    """(H, W, 3) to (H, W, 1), by the weights of ITU-R BT.601."""
+    if colours.dtype == np.float32:
+        return colours @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    weights = np.array([[19595], [38470], [7471]], np.uint32)  # of a sum of 65536
+    return ((colours.astype(np.uint32) @ weights + 0x8000) >> 16).astype(colours.dtype)
 
 
-def _normal(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Any mode as L, LA, RGB, RGBA, I;16 or F."""
-    clear = image.has_transparency_data
-    if image.mode in ("CMYK", "LAB", "YCbCr"):
-        return _to_rgb(image, notes)
-    if image.mode in ("1", "L", "LA"):
-        return image.convert("LA" if clear else "L")
-    return image if image.mode in ("I;16", "F") else image.convert("RGBA" if clear else "RGB")
-
-
-def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """CMYK and Lab through colour profiles where there are any, YCbCr by its formula."""
-    name = {"LAB": "Lab"}.get(image.mode, image.mode)
-    icc = image.info.get("icc_profile") if image.mode == "CMYK" else None
-    source = ImageCms.createProfile("LAB") if image.mode == "LAB" else icc and BytesIO(icc)
-    how = ""
-    if source:
-        try:
-            rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            assert rgb is not None  # None only in place
-            notes.append(f"{name} was converted to RGB" + (" with its embedded profile" if icc else ""))
-            rgb.info = image.info
-            return rgb
-        except ImageCms.PyCMSError:
-            how = " plainly, since its embedded profile does not work"
-    notes.append(f"{name} was converted to RGB" + how)
-    return image.convert("RGB")
-
-
-def _values(image: Image.Image) -> tuple[Tensor, Tensor | None, int]:
-    """Pixels (C, H, W) in [-1, 1], alpha and the bits of each value."""
-    array: NDArray[Any] = np.atleast_3d(np.asarray(image)).astype(np.float32)
-    values = torch.from_numpy(array).permute(2, 0, 1)
-    if image.mode == "F":
-        return values * 2 - 1, None, 16
-    if image.mode == "I;16":
-        return values / 32767.5 - 1, None, 16
-    alpha = values[-1:] / 255 if image.mode in ("LA", "RGBA") else None
-    return (values if alpha is None else values[:-1]) / 127.5 - 1, alpha, 8
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """What the camera said, without the thumbnail; not from TIFF, where it mixes with the file's layout."""
-    if "exif" not in image.info:
-        return None
-    exif = image.getexif()
-    return exif.tobytes() if exif else None
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns whatever a decoder raises, which on a damaged file is nearly anything, into UnreadableImage."""
-    try:
-        yield
-    except UnreadableImage:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> UnreadableImage:
-    """What is wrong with a file, in words."""
-    again = "Save it again from an image program, or get another copy."
-    match error:
-        case FileNotFoundError():
-            return UnreadableImage(f"{path} does not exist")
-        case IsADirectoryError():
-            return UnreadableImage(f"{path} is a folder, not an image file")
-        case PermissionError():
-            return UnreadableImage(f"{path} may not be read: permission denied")
-        case UnidentifiedImageError() if path.stat().st_size == 0:
-            return UnreadableImage(f"{path} is empty", again)
-        case UnidentifiedImageError():
-            return UnreadableImage(f"{path} is no image that can be read", f"Formats: {', '.join(_formats())}.")
-        case Image.DecompressionBombError() | Image.DecompressionBombWarning() | MemoryError():
-            return UnreadableImage(f"{path} is too large: {error or 'out of memory'}", "Crop or shrink it first.")
-    return UnreadableImage(f"{path} is damaged: {str(error) or type(error).__name__}", again)
+def tensor(values: Array, top: float) -> Tensor:
+    """(H, W, C) from 0 to `top` as (C, H, W) in [-1, 1]."""
+    x = torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C"))
+    return x.div_(top / 2).sub_(1)

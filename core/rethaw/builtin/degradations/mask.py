@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State
 from rethaw.builtin.degradations.params import Mask as Params
-from rethaw.ops import Constant, diagonal_svd, per_image, rand, read_image
+from rethaw.ops import Constant, diagonal_svd, per_image, rand, read_mask
 
 
 class Mask:
@@ -17,7 +17,7 @@ class Mask:
 
     def __init__(self, params: Params) -> None:
         self.params = params
-        self.file = Constant((read_image(params.path, 1).pixels + 1) / 2) if params.path else None
+        self.file = Constant(read_mask(params.path).values) if params.path else None
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         if self.file:
