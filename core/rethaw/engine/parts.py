@@ -54,6 +54,12 @@ class Parts:
         built: Sampler = self.build(item)
         return built
 
+    def sampler_name(self, use: str | Component | None) -> str:
+        """The full name of the pipeline's sampler, or of another."""
+        if isinstance(use, Component):
+            return use.use
+        return self.registry.find("sampler", use)[0] if use else self.config.sampler.use
+
     def data(self) -> Dataset:
         """The training data."""
         if self.config.data is None:

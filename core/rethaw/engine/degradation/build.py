@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError
 from rethaw.config.model import Component
 from rethaw.engine.degradation.composition import Composition
 from rethaw.engine.degradation.hosted import Hosted, HostedComponent
+from rethaw.engine.faults import broken, naming
 from rethaw.ops import generators
 from rethaw.registry import ComponentError, Registry
 
@@ -34,33 +34,21 @@ def host_component(item: Component, registry: Registry) -> HostedComponent:
 def probe(degradation: Hosted, like: Tensor) -> None:
     """Tries a degradation on a small batch before long work, and refuses one that does not keep its contract."""
     x0 = like[:2].clamp(-1, 1)
-    try:
+    with naming(degradation.name, f"on images of shape {tuple(x0.shape)}"):
         state = degradation.draw(x0, generators(0, x0.shape[0]))
         if not isinstance(state, Mapping) or not all(map(batch_first(x0.shape[0]), state.values())):
-            raise broken(degradation, "draw gave no mapping of tensors, batch first")
+            raise broken(degradation.name, "draw gave no mapping of tensors, batch first")
         for t in (0.0, 0.25, 0.5, 0.75, 1.0):
             given = x0.clone()
             x = degradation.degrade(given, torch.full((x0.shape[0],), t, dtype=x0.dtype, device=x0.device), state)
             if not torch.equal(given, x0):
-                raise broken(degradation, "it changes x0 in place")
+                raise broken(degradation.name, "it changes x0 in place")
             if not torch.isfinite(x).all():
                 raise ComponentError(f"{degradation.name} gives values that are not finite at severity {t}")
             if t == 0 and (error := (x - x0).abs().max()) > 1e-4:
-                raise broken(degradation, f"D(x0, 0) is not x0, it differs by up to {error:.3g}")
-    except RethawError:
-        raise
-    except Exception as error:
-        raise ComponentError(
-            f"{degradation.name} raised {type(error).__name__} on images of shape {tuple(x0.shape)}: {error}",
-            "rethaw plugins show says whose it is; report it there.",
-        ) from error
+                raise broken(degradation.name, f"D(x0, 0) is not x0, it differs by up to {error:.3g}")
 
 
 def batch_first(count: int) -> Callable[[object], bool]:
     """Whether a value is a tensor with one entry for each of so many images."""
     return lambda v: isinstance(v, Tensor) and v.dim() > 0 and len(v) == count
-
-
-def broken(degradation: Hosted, how: str) -> ComponentError:
-    """A contract that is not kept."""
-    return ComponentError(f"{degradation.name} does not keep its contract: {how}")

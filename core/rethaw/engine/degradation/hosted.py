@@ -19,8 +19,8 @@ from torch import Tensor
 from rethaw.api import SVD, RethawError, Rng, State, has_coefficients
 from rethaw.config.model import DegradationHost
 from rethaw.engine.degradation.walk import Walk
+from rethaw.engine.faults import fault, naming
 from rethaw.ops import Constant, level
-from rethaw.registry import ComponentError
 
 PROMISES = ("bounded", "differentiable", "compilable")
 MEMORY = 4.0  # that a call may take, its result included, in input batches
@@ -109,7 +109,8 @@ class HostedComponent(Hosted):
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         self.check_channels(like)
-        drawn: State = self.operator.draw(like, generator)
+        with naming(self.name, "drawing its state"):
+            drawn: State = self.operator.draw(like, generator)
         return drawn
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
@@ -125,9 +126,14 @@ class HostedComponent(Hosted):
 
     def at_once(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """D(x0, t, ξ) in one call of the component, whose answer is checked."""
-        x = self.operator.degrade(self.enter(x0), self.u(t), state)
+        try:
+            x = self.operator.degrade(self.enter(x0), self.u(t), state)
+        except RethawError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise fault(self.name, f"degrading images of shape {tuple(x0.shape)}", error) from error
         if not isinstance(x, Tensor) or x.shape != x0.shape or x.dtype != x0.dtype:
-            raise ComponentError(f"{self.name} does not keep its contract: degrade gave {form_of(x)} for {form_of(x0)}")
+            raise broken(self.name, f"degrade gave {form_of(x)} for {form_of(x0)}")
         return self.leave(x)
 
     def check_channels(self, x: Tensor) -> None:

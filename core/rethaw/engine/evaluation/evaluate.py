@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rethaw.api import RethawError
+from rethaw.api import Metric, RethawError
+from rethaw.engine.faults import broken, naming
 from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import Walker, last
 from rethaw.images import UnreadableImage, read_image
@@ -101,8 +102,8 @@ def evaluate(
         clean = batch.to(walker.parts.device)
         results = restorations(walker, clean, contestants, report, seed)
         for name, image in results.items():
-            for meter in meters[name].values():
-                meter.update(image, clean)
+            for key, meter in meters[name].items():
+                take_in(meter, key, image, clean)
         if not report.images:
             report.example = {"clean": clean[0].cpu(), **{name: image[0].cpu() for name, image in results.items()}}
         report.images += len(clean)
@@ -110,9 +111,24 @@ def evaluate(
             watch(report.images)
     if not report.images:
         raise RethawError("none of the images can be read", "; ".join(islice(report.skipped, 3)))
-    report.rows = {name: {key: float(meter.compute()) for key, meter in meters[name].items()} for name in names}
+    report.rows = {name: {key: value_of(meter, key) for key, meter in meters[name].items()} for name in names}
     report.seconds = {name: seconds / report.images for name, seconds in report.seconds.items()}
     return report
+
+
+def take_in(meter: Metric, name: str, image: Tensor, clean: Tensor) -> None:
+    """Hands a batch to a metric, which must leave it as it is."""
+    before = image._version, clean._version
+    with naming(f"the metric {name}", "measuring"):
+        meter.update(image, clean)
+    if (image._version, clean._version) != before:
+        raise broken(f"the metric {name}", "it changes the images that it measures")
+
+
+def value_of(meter: Metric, name: str) -> float:
+    """What a metric found."""
+    with naming(f"the metric {name}", "computing its value"):
+        return float(meter.compute())
 
 
 def restorations(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rethaw.api import Cond, Prediction, Restore, RethawError, State
 from rethaw.config.model import Config, Guidance
+from rethaw.engine.faults import naming
 from rethaw.engine.restorer.conditioners import stacked
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
@@ -38,15 +39,18 @@ def pipeline_guidance(config: Config, guidance: Guidance | float | None) -> Guid
     return guidance
 
 
-def network_call(restorer: Restorer, reading: Parameterization, size: Size | None, state: State | None) -> Call:
-    """Calls the network in the dtype of its weights, and reads what it gives as clean images."""
+def network_call(
+    restorer: Restorer, name: str, reading: Parameterization, size: Size | None, state: State | None
+) -> Call:
+    """Calls the network, a backbone of that name, in the dtype of its weights, and reads its output as clean images."""
     weights = next(restorer.parameters(), None)
 
     def call(x: Tensor, t: Tensor, cond: Cond, times: int) -> list[Prediction]:
         x = reading.shown(x, t, state)
         seen, when = reading.inputs(x, t)
         dtype = x.dtype if weights is None else weights.dtype
-        out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, size)
+        with naming(name, f"on images of shape {tuple(x.shape)}"):
+            out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, size)
         return [reading.read(part.to(x.dtype), x, t) for part in out.chunk(times)]
 
     return call

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from rethaw.api import Observation, RethawError, Sampler, State
+from rethaw.api import Observation, RethawError, Sampler, State, Step
 from rethaw.engine.degradation.composition import before_last, without_infer
-from rethaw.engine.degradation.hosted import Hosted
+from rethaw.engine.degradation.hosted import Hosted, form_of
+from rethaw.engine.faults import broken, naming
 from rethaw.engine.restorer.conditioners import check_read
 from rethaw.engine.sampling.measurement import measurement_mismatch
 from rethaw.ops import generators
@@ -27,7 +30,9 @@ def checked_state(
     if mismatch := measurement_mismatch(sampler, observation):
         raise RethawError(f"{name} sampling cannot do this: {mismatch}")
     seen = without_infer(degradation) if before_last(degradation, drawn) and not state else degradation
-    if problem := check_sampler(sampler, seen, state, observation):
+    with naming(name, "checking the degradation"):
+        problem = check_sampler(sampler, seen, state, observation)
+    if problem:
         lacks_state = state is None and not check_sampler(sampler, seen, drawn, observation)
         hint = f"Use --sampler core.direct, or give the state ({state_options(drawn)})." if lacks_state else ""
         what = f"restore from {name_of(observation.degradation)}" if observation else f"undo {degradation.name}"
@@ -68,14 +73,46 @@ def name_of(degradation: object) -> str:
     return str(getattr(degradation, "name", type(degradation).__name__))
 
 
-def all_severities(sampler: Sampler, degradation: Hosted, start: float | Tensor) -> Tensor:
+def all_severities(sampler: Sampler, name: str, degradation: Hosted, start: float | Tensor) -> Tensor:
     """A sampler's severities from one start, (N+1,), or from one for each image, (N+1, B)."""
     if not isinstance(start, Tensor):
-        return sampler.severities(degradation, start)
-    rows = [sampler.severities(degradation, each) for each in start.tolist()]
+        return checked_severities(sampler, name, degradation, start)
+    rows = [checked_severities(sampler, name, degradation, each) for each in start.tolist()]
     if len({len(row) for row in rows}) > 1:
         raise RethawError(
             "the sampler takes another number of steps for each of these severities",
             "Restore images of different severities one by one.",
         )
     return torch.stack(rows, 1)
+
+
+def checked_severities(sampler: Sampler, name: str, degradation: Hosted, start: float) -> Tensor:
+    """A sampler's severities from one start: tensors of numbers in [0, 1] that end at 0."""
+    with naming(name, "choosing its severities"):
+        found = sampler.severities(degradation, start)
+    if not isinstance(found, Tensor) or found.dim() != 1 or len(found) < 2 or not found.is_floating_point():
+        raise broken(name, f"severities gave {form_of(found)}, not (N+1,) numbers")
+    if not bool(((found >= 0) & (found <= 1 + 1e-6)).all()) or float(found[-1]) != 0:
+        raise broken(
+            name, f"its severities go from {float(found[0]):g} to {float(found[-1]):g}, not down to 0 in [0, 1]"
+        )
+    return found
+
+
+def checked_steps(steps: Iterator[Step], name: str, x: Tensor) -> Iterator[Step]:
+    """The stations of a walk on images x, each as the contract says, and at least one; its faults name the sampler."""
+    step = None
+    with naming(name, "sampling"):
+        for step in steps:
+            seen = getattr(step, "x", None)
+            if (
+                not isinstance(step, Step)
+                or not isinstance(seen, Tensor)
+                or (seen.shape, seen.dtype) != (x.shape, x.dtype)
+            ):
+                raise broken(
+                    name, f"a station of its trajectory is {form_of(seen)}, not a Step with x like {form_of(x)}"
+                )
+            yield step
+    if step is None:
+        raise broken(name, "its trajectory has no stations")

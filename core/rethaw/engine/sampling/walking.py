@@ -19,7 +19,7 @@ from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
-from rethaw.engine.sampling.checks import all_severities, check_start, checked_state
+from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.ops import generators, severity_rows
 
@@ -88,12 +88,13 @@ class Walker:
         given = x.dtype
         if precise(config, self.parts.device):
             x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
-        severities = severity_rows(all_severities(sampler, degradation, start), x)
+        severities = severity_rows(all_severities(sampler, self.parts.sampler_name(how.sampler), degradation, start), x)
         walk = degradation.along(severities)
         restore = self.bound(walk, x, state, how)
         if config.consistency:
             restore = consistent(restore, degradation, state, observation, config.consistency, config.observation)
-        for step in sampler.trajectory(restore, x, severities, walk, state, rng, observation):
+        steps = sampler.trajectory(restore, x, severities, walk, state, rng, observation)
+        for step in checked_steps(steps, self.parts.sampler_name(how.sampler), x):
             yield step if x.dtype == given else Step(*(each.to(given) for each in step))
 
     def fitting(self, x: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class Walker:
                 values = {key: value for key, value in values.items() if key != classifier.field}
         reading = Parameterization(config.restorer, degradation, config.observation)
         size = tile_size(self.restorer, config.restorer.tile, self.image_shape)
-        call = network_call(self.restorer, reading, size, state)
+        call = network_call(self.restorer, config.backbone.use, reading, size, state)
         cond, null = self.parts.conditioners.pair(values, guidance, x)
         return guided(call, cond, null, guidance, shift, config.restorer.clip)
 

@@ -5,7 +5,8 @@ So a resumed run needs no generator states, and processes that share a training 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,13 +15,18 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from rethaw.api import Dataset, Item, RethawError
+from rethaw.engine.faults import broken, naming
 from rethaw.ops import mix_seed
+
+LARGEST = 1.5
+"""What a value of a clean image may be at most: some resizing overshoots 1 a little."""
 
 
 class Order(torch.utils.data.Dataset[dict[str, Any]]):
     """Positions 0 … count-1 of a training to items; each epoch goes through the data in a new order."""
 
-    def __init__(self, data: Dataset, seed: int, channels: int, count: int) -> None:
+    def __init__(self, data: Dataset, seed: int, channels: int, count: int, name: str = "the dataset") -> None:
+        self.name = name
         self.data, self.seed, self.channels, self.count = data, seed, channels, count
         self._epoch = lru_cache(maxsize=2)(self.permutation)
 
@@ -34,8 +40,10 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         epoch, at = divmod(position, len(self.data))
-        item = self.data.item(self._epoch(epoch)[at], Generator().manual_seed(mix_seed(self.seed, "item", position)))
-        check_item(item, self.channels)
+        index, rng = self._epoch(epoch)[at], Generator().manual_seed(mix_seed(self.seed, "item", position))
+        with naming(self.name, f"giving item {index}"):
+            item = self.data.item(index, rng)
+        check_item(item, self.name, index, self.channels)
         return {**item, "position": position}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,19 +54,19 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
         self._epoch = lru_cache(maxsize=2)(self.permutation)
 
 
-def check_item(item: Item, channels: int) -> None:
+def check_item(item: Item, name: str, index: int, channels: int) -> None:
     """Refuses what a dataset must not give."""
-    image = item.get("image")
+    image = item.get("image") if isinstance(item, Mapping) else None
     if not isinstance(image, Tensor) or image.dim() != 3 or not image.is_floating_point():
-        raise RethawError(
-            "the dataset gives items without an image (C, H, W) of floating-point values",
-            "rethaw plugins show says whose dataset it is.",
-        )
+        raise broken(name, f"item {index} is without an image (C, H, W) of floating-point values")
     if image.shape[0] != channels:
         raise RethawError(
-            f"the dataset gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
+            f"{name} gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
             f"Set data.channels={channels} or restorer.channels={image.shape[0]}.",
         )
+    low, high = image.aminmax()
+    if not (low >= -LARGEST and high <= LARGEST):  # also true of nan
+        raise broken(name, f"the image of item {index} has values from {low:g} to {high:g}, not in [-1, 1]")
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -84,11 +92,18 @@ def loader(order: Order, start: int, batch_size: int, workers: int) -> DataLoade
         generator=Generator().manual_seed(0),
         drop_last=False,
         persistent_workers=workers > 0,
+        worker_init_fn=ignore_signals,
     )
 
 
-def first_images(data: Dataset, seed: int, channels: int, count: int) -> Iterator[Tensor]:
+def ignore_signals(worker: int) -> None:
+    """Workers end with their training, which SIGINT and SIGTERM, sent to all processes of a group, stop in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def first_images(data: Dataset, seed: int, channels: int, count: int, name: str = "the dataset") -> Iterator[Tensor]:
     """Clean images for looking at and for fitting priors, in small batches (B, C, H, W)."""
-    order = Order(data, seed, channels, count)
+    order = Order(data, seed, channels, count, name)
     for start in range(0, count, 16):
         yield torch.stack([order[i]["image"] for i in range(start, min(start + 16, count))])

@@ -11,17 +11,19 @@ from rethaw.api import Dataset, has_prior
 from rethaw.engine.degradation.build import probe
 from rethaw.engine.degradation.hosted import form_of
 from rethaw.engine.degradation.observe import degraded
+from rethaw.engine.faults import naming
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
 from rethaw.engine.training.examples import Order, collate, first_images
+from rethaw.engine.training.trainer import data_name
 from rethaw.ops import generators, mix_seed
-from rethaw.registry import ComponentError
 
 
 def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
     """Tries the data and the degradation; the shape of one image."""
-    like = next(first_images(data, parts.config.seed, parts.config.restorer.channels, 2))
+    config = parts.config
+    like = next(first_images(data, config.seed, config.restorer.channels, 2, data_name(config)))
     probe(parts.degradation, like)
     return tuple(like.shape[1:])
 
@@ -33,17 +35,11 @@ def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple
     order = Order(data, parts.config.seed, parts.config.restorer.channels, 2)
     cond = parts.conditioners.of_items(collate([order[0], order[1]]), x, generators(parts.config.seed, 2))
     name = parts.config.backbone.use
-    try:
+    with naming(name, f"on images of shape {tuple(x.shape)}"):
         out = tiled(restorer, x, torch.tensor([0.5, 1.0]), cond, None)
-    except Exception as error:
-        raise ComponentError(
-            f"{name} raised {type(error).__name__} on images of shape {tuple(x.shape)}: {error}"
-        ) from error
     wanted = (2, parts.parameterization.out_channels, *x.shape[2:])
     if not isinstance(out, Tensor) or out.shape != wanted:
-        raise ComponentError(
-            f"{name} does not keep its contract: it gave {form_of(out)} for {form_of(x)}, not {wanted}"
-        )
+        raise broken(name, f"it gave {form_of(out)} for {form_of(x)}, not {wanted}")
 
 
 def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from rethaw.api import Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.engine.degradation.observe import observe
+from rethaw.engine.faults import naming
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import estimation_loss
 from rethaw.engine.restorer.network import Restorer
@@ -91,7 +92,8 @@ class RestorerTask:
         x_t = observe(parts.degradation.degrade(x0, t, state), config.observation, rngs)
         cond = parts.conditioners.of_items(batch, x0, rngs, drop=True)
         shown = parts.parameterization.shown(x_t, t, state)
-        with autocast(), seeded(x0.device, mix_seed(config.seed, "network", positions[0])):
+        seed, name = mix_seed(config.seed, "network", positions[0]), config.backbone.use
+        with autocast(), seeded(x0.device, seed), naming(name, f"on images of shape {tuple(x_t.shape)}"):
             out = model(*parts.parameterization.inputs(shown, t), cond)
         loss = self.objective(out.float(), x0, shown, t, state)
         blind = self.network.blind

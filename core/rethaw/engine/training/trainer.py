@@ -150,7 +150,9 @@ class Trainer:
     def batches(self) -> Iterator[Batch]:
         """The rest of the training order, batch by batch."""
         config, train = self.config, self.train
-        order = Order(self.data, config.seed, config.restorer.channels, train.steps * self.images_a_step)
+        order = Order(
+            self.data, config.seed, config.restorer.channels, train.steps * self.images_a_step, data_name(config)
+        )
         source = loader(order, self.step * self.images_a_step, train.batch_size, train.workers)
         return iter(self.accelerator.prepare(source))
 
@@ -233,6 +235,11 @@ class Trainer:
             self.step, self.loss = saved["step"], float(saved["loss"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise RethawError(f"the checkpoint {path} is damaged ({type(error).__name__})", DAMAGED) from error
+
+
+def data_name(config: Config) -> str:
+    """The full name of the dataset."""
+    return config.data.use if config.data else "the dataset"
 
 
 def make_accelerator(train: Train, device: torch.device) -> Accelerator:
