@@ -335,9 +335,9 @@ class Dataset(Protocol):
     """Clean images. Optional attributes, which the host finds:
 
     `classes` (sequence of text): class names, perhaps none.
-    `skipped` (mapping of text to text): paths that are left out, with reasons, as far as this process knows. It may grow.
-    `fingerprint` (text): a digest that changes when the data change (which images there are, what is in them), and not
-    when they move; cheap, so made of names, sizes and times of change.
+    `skipped` (mapping of text to text): paths that are left out, with reasons, as far as this process knows. It may
+    grow. `fingerprint` (text): a digest that changes when the data change (which images there are, what is in them),
+    and not when they move; cheap, so made of names, sizes and times of change.
     """
 
     def __len__(self) -> int: ...
@@ -351,8 +351,8 @@ class Metric(Protocol):
     """Compares restored with clean images; `higher_is_better` says which way is up.
 
     It may have more, which `figure` finds: `label`, the name of its column, with all that figures must share to be
-    compared, "kid (lite0@96)"; `images`, how many it has seen; `interval() -> (low, high)`, in which its figure lies with
-    95 % confidence; `note() -> str`, what must be known beside the figure.
+    compared, "kid (lite0@96)"; `images`, how many it has seen; `interval() -> (low, high)`, in which its figure lies
+    with 95 % confidence; `note() -> str`, what must be known beside the figure.
     """
 
     higher_is_better: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -88,3 +89,24 @@ def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
 
 def print_line(p: Progress) -> None:
     err.print(f"step {p.step}/{p.steps}  loss {p.loss:.4f}  {p.rate:.1f} images/s")
+
+
+def free_folder(folder: Path) -> Path:
+    """A folder for new results: this one, or the first NAME-2, NAME-3 … that is not there or empty."""
+    count, found = 1, folder
+    while found.exists() and any(found.iterdir()):
+        count += 1
+        found = folder.with_name(f"{folder.name}-{count}")
+    return found
+
+
+def own_report(path: Path) -> None:
+    """Refuses to write over a report that is not ours."""
+    if not path.exists():
+        return
+    try:
+        ours = "rethaw" in json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise RethawError(f"{path} is there already, and rethaw did not write it", "Choose another --out.")

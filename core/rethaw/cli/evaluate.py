@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import bar, plural, say, warn, write_json
+from rethaw.cli.common import bar, free_folder, plural, say, warn, write_json
 from rethaw.cli.options import Conditioning, Device, Measured, Run, Severity, Steps, command, pairs, sampler
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
@@ -18,11 +18,14 @@ def evaluate(
     run: Run,
     data: Annotated[list[Path], typer.Option("--data", help="Clean images: a folder, or files (repeat the option).")],
     to: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation).")
+        Path | None,
+        typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation, or the next free one)."),
     ] = None,
     samplers: Annotated[
         list[str] | None,
-        typer.Option("--sampler", "-s", help="A sampler to measure (repeat it; default: direct, naive, cold)."),
+        typer.Option(
+            "--sampler", "-s", help="A sampler to measure (repeat it; default: direct, naive, cold and the run's own)."
+        ),
     ] = None,
     steps: Steps = None,
     severity: Severity = 1.0,
@@ -51,7 +54,7 @@ def evaluate(
     from rethaw.engine.evaluation.evaluate import evaluate as measure
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import find_run
-    from rethaw.engine.sampling.how import How
+    from rethaw.engine.sampling.how import How, described
     from rethaw.files import write_text
     from rethaw.images import find_images
 
@@ -60,15 +63,17 @@ def evaluate(
     config, registry = walker.parts.config, walker.parts.registry
     cond = pairs(conditioning.cond, "--cond")
     guidance = conditioning.guided(config)
-    rows = {name: How(sampler(name, registry), steps, cond, guidance) for name in samplers or SAMPLERS}
-    folder = to or find_run(run).path("evaluation")
+    names = samplers or dict.fromkeys([*SAMPLERS, config.sampler.use])
+    rows = {name: How(sampler(name, registry), steps, cond, guidance) for name in names}
+    folder = to or free_folder(find_run(run).path("evaluation"))
     with bar("evaluating", len(files)) as done:
         report = measure(walker, files, rows, severity, seed, done)
     for reason in report.skipped:
         warn(f"skipped: {reason}")
     title = f"{plural(report.images, 'image')}, severity {severity:g}"
     write_text(folder / "results.md", f"{report.markdown()}\n\n{title}\n")
-    write_json(folder / "results.json", report.as_dict())
+    how = {name: described(walker.parts, each) for name, each in rows.items()}
+    write_json(folder / "results.json", {"run": run, **report.as_dict(), "seed": seed, "how": how})
     pictures.save(pictures.strip(list(report.example.values()), list(report.example)), folder / "example.png")
     say(report.markdown())
     say(f"{title}; in {folder}: results.md, results.json, example.png")

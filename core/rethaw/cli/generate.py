@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import bar, plural, say, write_json
+from rethaw.cli.common import bar, free_folder, own_report, plural, say, write_json
 from rethaw.cli.options import Device, Run, Sampling, command
 
 STRENGTH = 0.6
@@ -18,7 +18,7 @@ STRENGTH = 0.6
 def generate(
     run: Run,
     n: Annotated[int, typer.Option("-n", min=1, help="How many images.")] = 16,
-    to: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("generated"),
+    to: Annotated[Path | None, typer.Option("--out", "-o", help="Where the results go (default: generated/).")] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH or one number (default: as in training).")] = None,
     reference: Annotated[
         Path | None, typer.Option("--from", help="A picture to start from, degraded, instead of x_1 (SDEdit).")
@@ -53,11 +53,13 @@ def generate(
         )
     walker = Pipeline.load(run, device=device).walker
     how = sampling.how(walker.parts.config, walker.parts.registry, n)
+    folder = to or free_folder(Path("generated"))
+    own_report(folder / "report.json")
     start = (reference, STRENGTH if strength is None else strength) if reference else None
     with bar("generating", n) as done:
-        report = generate_files(walker, n, to, how, parse_size(size), start, animate, done)
-    write_json(to / "report.json", {"run": run, **report})
-    say(f"generated {plural(n, 'image')} in {to}; look at {to / 'grid.png'}")
+        report = generate_files(walker, n, folder, how, parse_size(size), start, animate, done)
+    write_json(folder / "report.json", {"run": run, **report})
+    say(f"generated {plural(n, 'image')} in {folder}; look at {folder / 'grid.png'}")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

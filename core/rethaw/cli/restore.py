@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import bar, plural, say, spare_inputs, warn, write_json
+from rethaw.cli.common import bar, free_folder, own_report, plural, say, spare_inputs, warn, write_json
 from rethaw.cli.options import Device, Measured, Run, Sampling, command, pairs
+
+RESTORED = Path("restored")
 
 
 @command
 def restore(
     run: Run,
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
-    to: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("restored"),
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files or folders; and overrides of the run, such as sampler.eta=1.")
+    ],
+    to: Annotated[Path | None, typer.Option("--out", "-o", help="Where the results go (default: restored/).")] = None,
     severity: Annotated[
         float | None,
         typer.Option(help="How degraded the images are, in (0, 1] (default: what the run estimates, or 1)."),
@@ -27,6 +33,9 @@ def restore(
     ] = None,
     strip: Annotated[bool, typer.Option(help="Write NAME-strip.png, the way there.")] = True,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Leave out images whose result is there already, as after Ctrl-C.")
+    ] = False,
     *,
     sampling: Sampling,
     measured: Measured,
@@ -47,30 +56,57 @@ def restore(
         rethaw restore runs/noise blurred.png --measurement "{use: kornia.gaussian_blur, bits: 8}" --sampler core.ddrm
     """
     from rethaw.engine.pipeline import Pipeline
-    from rethaw.engine.sampling.files import ENDINGS, Job, restore_files, unique_names
-    from rethaw.images import find_images
+    from rethaw.engine.sampling.batch import ENDINGS, Batch, result_names
+    from rethaw.engine.sampling.files import Job
+    from rethaw.engine.sampling.how import described
+    from rethaw.images import search_images
 
     if degrade and state:
         raise RethawError(
             "--state goes with images that are degraded already; --degrade draws a state of its own",
             "Leave out one of the two.",
         )
-    walker = Pipeline.load(run, measured.overrides(), device=device).walker
-    files = find_images(images)
-    names = unique_names(files)
-    spare_inputs((to / (name + ending) for name in names for ending in ENDINGS), files)
+    images, overrides = told_apart(images)
+    walker = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
+    found = search_images(images)
+    if note := found.note():
+        warn(note)
+    files, names = found.files, result_names(found.files, images)
+    folder = to or (RESTORED if skip_done else free_folder(RESTORED))
+    own_report(folder / "report.json")
+    spare_inputs((folder / (name + ending) for name in names for ending in ENDINGS), files)
+    left = [i for i, name in enumerate(names) if not (skip_done and (folder / f"{name}.png").is_file())]
     how = sampling.how(walker.parts.config, walker.parts.registry)
     masks = {key: Path(file) for key, file in pairs(state, "--state").items()}
     job = Job(severity, how, degrade, masks, strip, animate)
-    with bar("restoring", len(files)) as done:
-        report = restore_files(walker, files, names, to, job, done, warn)
-    write_json(to / "report.json", {"run": run, **report.as_dict(), "severity": severity})
-    for row in report.images:
-        if row.get("estimated"):
-            say(f"{Path(row['file']).name}: severity {row['severity']:.2f}, as the run estimates it")
-    failed = f", {len(report.failed)} could not be restored" if report.failed else ""
-    say(f"restored {plural(len(report.images), 'image')} in {to}{failed}")
+    with bar("restoring", len(left)) as done:
+        report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])
+    content = {"run": run, "severity": severity, "degraded": degrade, "state": {k: str(v) for k, v in masks.items()}}
+    write_json(
+        folder / "report.json",
+        {**content, **described(walker.parts, how), "images": report.images, "failed": report.failed},
+    )
+    tell(report.images, report.failed, folder, len(files) - len(left))
     if report.stopped:
-        say(f"stopped: {len(files) - len(report.images) - len(report.failed)} of {len(files)} images are left")
+        say(f"stopped: {len(left) - len(report.images) - len(report.failed)} of {len(files)} images are left")
+        say("go on with the same command and --skip-done")
+    if len(files) == 1 and report.failed:
+        raise RethawError(report.failed[0]["error"], report.failed[0]["hint"])
     if report.failed or report.stopped:
         raise typer.Exit(130 if report.stopped else 2)
+
+
+def told_apart(words: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Images, and overrides such as sampler.eta=1: words of that form that are no files."""
+    overrides = [str(w) for w in words if re.match(r"[a-z_]+(\.\w+)*=", str(w)) and not w.exists()]
+    return [w for w in words if str(w) not in overrides], overrides
+
+
+def tell(images: Sequence[dict[str, object]], failed: Sequence[object], folder: Path, skipped: int) -> None:
+    """What became of the files."""
+    for row in images:
+        if row.get("estimated"):
+            say(f"{Path(str(row['file'])).name}: severity {row['severity']:.2f}, as the run estimates it")
+    lost = f", {len(failed)} could not be restored" if failed else ""
+    done = f", {skipped} were there already" if skipped else ""
+    say(f"restored {plural(len(images), 'image')} in {folder}{lost}{done}")

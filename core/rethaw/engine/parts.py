@@ -42,8 +42,8 @@ class Parts:
         """One component."""
         return self.registry.build(item.kind, item.use, item.params, *args)
 
-    def sampler(self, use: str | Component | None = None, steps: int | None = None) -> Sampler:
-        """The pipeline's sampler, or another; steps: instead of the sampler's own."""
+    def sampler_item(self, use: str | Component | None = None, steps: int | None = None) -> Component:
+        """The pipeline's sampler as YAML names it, or another; steps: instead of the sampler's own."""
         item = self.config.sampler
         if isinstance(use, Component):
             item = use
@@ -51,14 +51,12 @@ class Parts:
             item = parse_component(use, "sampler", self.registry)
         if steps is not None and hasattr(item.params, "steps"):
             item = parse_component(item.use, "sampler", self.registry, {**vars(item.params), "steps": steps})
-        built: Sampler = self.build(item)
-        return built
+        return item
 
-    def sampler_name(self, use: str | Component | None) -> str:
-        """The full name of the pipeline's sampler, or of another."""
-        if isinstance(use, Component):
-            return use.use
-        return self.registry.find("sampler", use)[0] if use else self.config.sampler.use
+    def sampler(self, use: str | Component | None = None, steps: int | None = None) -> Sampler:
+        """The pipeline's sampler, or another, built."""
+        built: Sampler = self.build(self.sampler_item(use, steps))
+        return built
 
     def data(self) -> Dataset:
         """The training data."""

@@ -14,7 +14,7 @@ SAME = 1e-4
 
 
 def mask_of(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
-    """k and b of D(x) = k x + b, in the shape of `like` (B, C, H, W), and for each image (B,) whether D is of that form.
+    """k and b of D(x) = k x + b, in the shape of `like` (B, C, H, W), and for each image (B,) whether D is like that.
 
     An image of ones and one of noise tell, so it works for any degradation, compositions too. t (B,).
     """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -18,6 +20,20 @@ TILES_AT_ONCE = 4
 
 Size = tuple[int, int]
 """Height and width."""
+
+
+PROGRESS: ContextVar[Callable[[float], None] | None] = ContextVar("tile progress", default=None)
+"""Called with the part of the image that is done, where large images are restored in tiles."""
+
+
+@contextmanager
+def tile_progress(watch: Callable[[float], None]) -> Iterator[None]:
+    """Watches the tiles of all images in a block."""
+    token = PROGRESS.set(watch)
+    try:
+        yield
+    finally:
+        PROGRESS.reset(token)
 
 
 def tile_size(restorer: Restorer, tile: int, trained: Sequence[int]) -> Size | None:
@@ -34,7 +50,7 @@ def tile_size(restorer: Restorer, tile: int, trained: Sequence[int]) -> Size | N
 
 
 def tiled(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, size: Size | None) -> Tensor:
-    """The network's output for images (B, C, H, W): padded to the multiple that it needs, in tiles where they are large.
+    """The network's output for images (B, C, H, W): padded to the multiple that it needs, in tiles if they are large.
 
     Tiles overlap, faded into each other so that no seam shows, and begin at multiples of what the network needs, so
     that each pixel lies on the same place of its patch or stride as in the whole image.
@@ -64,6 +80,7 @@ def in_tiles(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, most: Size) -
     rows, columns = (starts(n, side, restorer.multiple) for n, side in zip((height, width), size, strict=True))
     window = torch.outer(*(ramp(side, overlap(side), x) for side in size))
     total, weight = None, x.new_zeros(height, width)
+    watch, done = PROGRESS.get(), 0
     corners, count = list(itertools.product(rows, columns)), max(1, TILES_AT_ONCE // len(x))
     for some in (corners[i : i + count] for i in range(0, len(corners), count)):
         part = {
@@ -76,6 +93,9 @@ def in_tiles(restorer: Restorer, x: Tensor, t: Tensor, cond: Cond, most: Size) -
             total = x.new_zeros(*piece.shape[:2], height, width) if total is None else total
             total[here] += piece * window
             weight[here] += window
+            done += 1
+        if watch:
+            watch(done / len(corners))
     assert total is not None
     return total / weight
 

@@ -17,7 +17,7 @@ from rethaw.ops import generators
 
 
 def checked_state(
-    sampler: Sampler, degradation: Hosted, x: Tensor, state: State | None, observation: Observation | None
+    sampler: Sampler, use: str, degradation: Hosted, x: Tensor, state: State | None, observation: Observation | None
 ) -> State | None:
     """The state for a walk on images like x; {} where nothing is random.
 
@@ -30,7 +30,7 @@ def checked_state(
     if mismatch := measurement_mismatch(sampler, observation):
         raise RethawError(f"{name} sampling cannot do this: {mismatch}")
     seen = without_infer(degradation) if before_last(degradation, drawn) and not state else degradation
-    with naming(name, "checking the degradation"):
+    with naming(use, "checking the degradation"):
         problem = check_sampler(sampler, seen, state, observation)
     if problem:
         lacks_state = state is None and not check_sampler(sampler, seen, drawn, observation)

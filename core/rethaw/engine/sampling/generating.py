@@ -13,7 +13,7 @@ from rethaw import pictures
 from rethaw.api import Step
 from rethaw.engine.sampling.editing import generation, variation
 from rethaw.engine.sampling.film import Film
-from rethaw.engine.sampling.how import How
+from rethaw.engine.sampling.how import How, described
 from rethaw.engine.sampling.walking import Walker
 from rethaw.images import read_image, write_image
 
@@ -57,8 +57,8 @@ def generate_files(
     pictures.save(pictures.sheet(images), folder / "grid.png")
     if animate:
         pictures.save_animation((in_rows(frame.x) for frame in film.frames), folder / "animation.gif")
-    sampler = how.sampler or walker.parts.config.sampler.use
-    return {"n": n, "seed": walker.seed(how), "sampler": sampler if isinstance(sampler, str) else sampler.use}
+    from_picture = {"from": str(start[0]), "strength": start[1]} if start else {}
+    return {"n": n, **from_picture, **described(walker.parts, how)}
 
 
 def in_rows(images: Tensor) -> Tensor:

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
+import torch
+
+from rethaw import __version__
+from rethaw.config.dump import component_tree, plain
 from rethaw.config.model import Component, Guidance
+from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.conditioners import Values
+from rethaw.engine.restorer.guidance import pipeline_guidance
+from rethaw.engine.run import plugins_used
 
 
 class Options(TypedDict, total=False):
@@ -53,3 +60,21 @@ class How:
 
 
 AS_PIPELINE = How()
+
+
+def described(parts: Parts, how: How) -> dict[str, Any]:
+    """All that made a result, for a report: the sampler with its parameters, seed, conditions, and what the run says."""
+    config = parts.config
+    guidance = pipeline_guidance(config, how.guidance)
+    return {
+        "sampler": component_tree(parts.sampler_item(how.sampler, how.steps)),
+        "seed": config.seed if how.seed is None else how.seed,
+        "conditions": {key: list(map(str, values)) for key, values in how.values.items()},
+        "guidance": plain(guidance),
+        "measurement": component_tree(config.measurement) if config.measurement else None,
+        "consistency": plain(config.consistency),
+        "observation": plain(config.observation),
+        "rethaw": __version__,
+        "torch": torch.__version__,
+        "plugins": plugins_used(config, parts.registry),
+    }

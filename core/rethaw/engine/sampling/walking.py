@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rethaw.api import Observation, Restore, RethawError, Rng, State, Step, has_prior
+from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
 from rethaw.engine.classifier.guiding import Classifier, toward_label
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
@@ -21,6 +21,7 @@ from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
 from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
 from rethaw.engine.sampling.how import AS_PIPELINE, How
+from rethaw.engine.sampling.shown import kept, shown_in
 from rethaw.ops import generators, severity_rows
 
 
@@ -83,18 +84,20 @@ class Walker:
         x = self.fitting(x)
         start = check_start(self.estimate(x) if severity is None else severity, len(x))
         rng = generator or generators(self.seed(how), len(x))
-        sampler = self.parts.sampler(how.sampler, how.steps)
-        state = checked_state(sampler, degradation, x, state, observation)
+        item = self.parts.sampler_item(how.sampler, how.steps)
+        sampler: Sampler = self.parts.build(item)
+        state = checked_state(sampler, item.use, degradation, x, state, observation)
         given = x.dtype
         if precise(config, self.parts.device):
             x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
-        severities = severity_rows(all_severities(sampler, self.parts.sampler_name(how.sampler), degradation, start), x)
+        severities = severity_rows(all_severities(sampler, item.use, degradation, start), x)
         walk = degradation.along(severities)
         restore = self.bound(walk, x, state, how)
         if config.consistency:
             restore = consistent(restore, degradation, state, observation, config.consistency, config.observation)
+        shown = shown_in(degradation, x, severities[0], state, observation, config.observation.noise)
         steps = sampler.trajectory(restore, x, severities, walk, state, rng, observation)
-        for step in checked_steps(steps, self.parts.sampler_name(how.sampler), x):
+        for step in kept(checked_steps(steps, item.use, x), shown):
             yield step if x.dtype == given else Step(*(each.to(given) for each in step))
 
     def fitting(self, x: Tensor) -> Tensor:

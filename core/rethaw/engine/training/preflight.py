@@ -11,7 +11,7 @@ from rethaw.api import Dataset, has_prior
 from rethaw.engine.degradation.build import probe
 from rethaw.engine.degradation.hosted import form_of
 from rethaw.engine.degradation.observe import degraded
-from rethaw.engine.faults import naming
+from rethaw.engine.faults import broken, naming
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
