@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rethaw.api import RethawError
+from rethaw.files import shown
 
 if TYPE_CHECKING:
     from rethaw.engine.training.progress import Progress
@@ -43,12 +44,12 @@ def spare_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 def say(text: str) -> None:
-    """One line to standard output; paths and brackets are printed as they are."""
-    out.print(escape(text))
+    """A text to standard output; brackets are printed as they are, control characters escaped."""
+    out.print(escape(shown(text, lines=True)))
 
 
 def warn(text: str) -> None:
-    err.print(f"[yellow]note:[/] {escape(text)}")
+    err.print(f"[yellow]note:[/] {escape(shown(text, lines=True))}")
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from rethaw.cli import (
     validate,
 )
 from rethaw.cli.common import err
+from rethaw.files import shown
 
 app = typer.Typer(
     name="rethaw",
@@ -80,7 +81,7 @@ def main() -> None:
     try:
         app()
     except RethawError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(f"[bold red]error:[/] {escape(shown(error, lines=True))}")
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -93,8 +94,8 @@ def main() -> None:
             err.print(f"[bold red]error:[/] {escape(where + (error.strerror or str(error)))}")
             sys.exit(2)
         err.print(
-            f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))}\n  This is not a mistake of yours but a "
-            "defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where."
+            f"[bold red]error:[/] {type(error).__name__}: {escape(shown(error, lines=True))}\n  This is no mistake of "
+            "yours but a defect of rethaw or of a plugin; RETHAW_TRACEBACK=1 shows where."
         )
         sys.exit(3)
 

@@ -31,10 +31,11 @@ def train(
         rethaw train runs/mine --resume
     """
     from rethaw.config import load_config
+    from rethaw.engine.run import Run
 
     folder = to or run_folder(pipeline, resume)
     config, registry = load_config(pipeline, overrides or ())  # every mistake in the YAML is told before torch loads
-    if resume and not (folder / "checkpoint.pt").is_file() and (folder / "resolved.yaml").is_file():
+    if not Run(folder).check_free(resume) and resume:
         warn(f"{folder} was stopped before its first checkpoint: it starts from the beginning")
 
     from rethaw.engine.parts import assemble

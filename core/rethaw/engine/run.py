@@ -19,13 +19,9 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from rethaw import __version__
 from rethaw.api import RethawError
@@ -33,6 +29,9 @@ from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.files import only_one, replacing, write_text
 from rethaw.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
 CLASSIFIER, CLASSIFIER_CHECKPOINT = "classifier.safetensors", "classifier-checkpoint.pt"
@@ -97,7 +96,7 @@ class Run:
         """Writes resolved.yaml and lock.json."""
         lock = {
             "rethaw": __version__,
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "python": platform.python_version(),
             "seed": config.seed,
             "image_shape": list(image_shape),
@@ -155,6 +154,8 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file in one step."""
+    from safetensors.torch import save
+
     with replacing(path) as file:
         file.write(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
 
@@ -165,6 +166,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise RethawError(
             f"{path} is missing", "The training has not finished a checkpoint yet, or this is not a run folder."
         )
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,17 @@ from torch import Tensor
 from rethaw.api import RethawError
 from rethaw.images.picture import Picture
 from rethaw.images.read import from_pil, picture_of, read_image
+from rethaw.images.write import write_image
+
+
+@dataclass(frozen=True)
+class Result(Picture):
+    """A picture that we have made, as restoring gives it."""
+
+    def save(self, path: str | Path) -> None:
+        """Writes it with all that its file said: transparency, greyness, depth, metadata. See `write_image`."""
+        write_image(Path(path), self.pixels, like=self)
+
 
 ImageLike = Tensor | Image.Image | NDArray[np.generic] | str | Path
 """A tensor (C, H, W) in [-1, 1], a PIL image, a path, or an array (H, W) or (H, W, C).

@@ -42,12 +42,6 @@ class Picture:
     dpi: tuple[float, float] | None = None
     png: tuple[tuple[bytes, bytes], ...] = ()
 
-    def save(self, path: str | Path) -> None:
-        """Writes it with all that its file said: transparency, greyness, depth, metadata. See `write_image`."""
-        from rethaw.images.write import write_image
-
-        write_image(Path(path), self.pixels, like=self)
-
 
 def quantise(x: Tensor, bits: int) -> Tensor:
     """Rounds values on the [-1, 1] scale to those that a file of so many bits can hold, without clamping."""

@@ -14,7 +14,7 @@ from rethaw.engine.restorer.tiles import tile_progress
 from rethaw.engine.sampling.film import Film, Frame
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker, last
-from rethaw.images import Picture, read_state, to_picture
+from rethaw.images import Picture, Result, read_state, to_picture
 from rethaw.ops import expand, generators, rand
 
 STATIONS, FRAMES = 8, 40
@@ -42,7 +42,7 @@ class Job:
 class Restored(NamedTuple):
     """A restored picture, like the one it was made from; at which severity, and what was kept of the way."""
 
-    picture: Picture
+    picture: Result
     degraded: Picture
     severity: float
     estimated: bool
@@ -76,7 +76,7 @@ def restore_picture(
             watch(min(done / count, 1))
     coloured = picture.grey and makes_colour(walker, x)
     pixels, grey = step.x[0].cpu(), picture.grey and not coloured
-    restored = replace(picture, pixels=pixels, grey=grey, notes=picture.notes + notes)
+    restored = Result(**{**vars(picture), "pixels": pixels, "grey": grey, "notes": picture.notes + notes})
     seen = replace(picture, pixels=x[0].cpu())
     return Restored(restored, seen, severity, estimated, [f for f in stations.frames if f.t > 0], frames.frames)
 
@@ -118,7 +118,7 @@ def makes_colour(walker: Walker, like: Tensor) -> bool:
 def restore_images(walker: Walker, images: Any, severity: float | Tensor | None, how: How, state: State | None) -> Any:
     """Restores images that are degraded already: by the measurement, if there is one.
 
-    A tensor (B, C, H, W) gives a tensor. A picture (a path, PIL image or numpy array) gives a `Picture` as `rethaw
+    A tensor (B, C, H, W) gives a tensor. A picture (a path, PIL image or numpy array) gives a `Result` as `rethaw
     restore` would write it, with `save(path)`; a list gives a list, of tensors where it has tensors (C, H, W).
     severity: one for all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to).
     state: of each image, batch first.

@@ -63,7 +63,7 @@ AS_PIPELINE = How()
 
 
 def described(parts: Parts, how: How) -> dict[str, Any]:
-    """All that made a result, for a report: the sampler with its parameters, seed, conditions, and what the run says."""
+    """All that made a result, for a report: sampler with its parameters, seed, conditions, and what the run says."""
     config = parts.config
     guidance = pipeline_guidance(config, how.guidance)
     return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
+from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
 from rethaw.engine.classifier.guiding import Classifier, toward_label
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
@@ -21,8 +21,10 @@ from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
 from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
 from rethaw.engine.sampling.how import AS_PIPELINE, How
-from rethaw.engine.sampling.shown import kept, shown_in
-from rethaw.ops import generators, severity_rows
+from rethaw.ops import expand, generators, severity_rows, shown_by_mask
+
+EXACT = 1 / 255
+"""The noise up to which a picture's values count as known."""
 
 
 @dataclass(frozen=True)
@@ -203,3 +205,30 @@ def last(steps: Iterator[Step]) -> Step:
     if final is None:
         raise RethawError("the sampler does not keep its contract: its trajectory has no stations")
     return final
+
+
+def shown_in(
+    degradation: Degradation, x: Tensor, t: Tensor, state: State | None, observation: Observation | None, noise: float
+) -> tuple[Tensor, Tensor] | None:
+    """Where the images, or what is measured of them, are known as they are, (B, C, H, W), and their values there.
+
+    noise: of x. None where nothing is: the degradation is no mask, its state or the picture itself is not known.
+    """
+    if observation is not None:
+        y, degradation, t, state, noise = observation
+    else:
+        y = x
+    if state is None or noise > EXACT:
+        return None
+    known = shown_by_mask(degradation, y, expand(t, y), state)
+    return (known, y) if bool(known.any()) else None
+
+
+def kept(steps: Iterator[Step], shown: tuple[Tensor, Tensor] | None) -> Iterator[Step]:
+    """The steps, the last of them with what is shown."""
+    for step in steps:
+        if shown and not step.t.any():
+            x = torch.where(shown[0], shown[1].to(step.x.dtype), step.x)
+            yield Step(step.t, x, x)
+        else:
+            yield step

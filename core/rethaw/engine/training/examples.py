@@ -44,7 +44,7 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
         with naming(self.name, f"giving item {index}"):
             item = self.data.item(index, rng)
         check_item(item, self.name, index, self.channels)
-        return {**item, "position": position}
+        return {**item, "image": item["image"].float(), "position": position}
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_epoch"}
