@@ -38,10 +38,7 @@ MISTAKES = [
     ("validate syntax.yaml", "syntax.yaml:1:4: not valid YAML"),
     ("validate evil.yaml", "evil.yaml:1:14: the tag !!python/object/apply:os.system is not allowed"),
     ("validate demo train.steps", "command line: train.steps: an override is key=value"),
-    (
-        "validate demo train.steps=-1",
-        "command line: train.steps=-1: train.steps must be at least 1",
-    ),
+    ("validate demo train.steps=-1", "command line: train.steps=-1: train.steps must be at least 1"),
     ("--block kornia validate demo", "plugin 'kornia' of rethaw-kornia is not loaded: it is blocked"),
     ("validate demo --bogus", "No such option"),
     ("plugins list --kind nope", "there is no kind 'nope'\n  The kinds are: degradation"),

@@ -10,7 +10,7 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import say, spare_inputs
-from rethaw.cli.options import Overrides, Seed
+from rethaw.cli.options import Overrides, Pipeline, Seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ SIDE = 128
 
 
 def calibrate(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, recipe or run folder.")],
+    pipeline: Pipeline,
     overrides: Overrides = None,
     images: Annotated[
         list[Path] | None, typer.Option("--images", "-i", help="Files or folders (default: the pipeline's data).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 QUIET = os.environ.get("RANK", "0") != "0"
 """Whether this is one of several processes of a training, and not the one that speaks."""
+
+FIRST, LONG = 10, 300.0
+"""The step after which the time that a training takes is told, and the seconds from which on."""
 
 out = Console(highlight=False, soft_wrap=True, quiet=QUIET)
 err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=QUIET)
@@ -70,8 +74,21 @@ def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    began = time.monotonic()
+
+    def first(p: Progress) -> None:
+        """Says once how long it will take, where that is long."""
+        left = (time.monotonic() - began) / p.step * (p.steps - p.step)
+        if p.step == FIRST and left > LONG:
+            err.print(f"about {duration(left)} on this machine; Ctrl-C saves, and --resume goes on")
+
+    def line(p: Progress) -> None:
+        first(p)
+        if p.step % max(1, steps // 20) == 0:
+            print_line(p)
+
     if not err.is_terminal:
-        yield lambda p: print_line(p) if p.step % max(1, steps // 20) == 0 else None
+        yield line
         return
     columns = (
         TextColumn("training"),
@@ -85,7 +102,18 @@ def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     )
     with Bar(*columns, console=err) as progress:
         task = progress.add_task("", total=steps, loss="…", rate="…")
-        yield lambda p: progress.update(task, completed=p.step, loss=f"{p.loss:.4f}", rate=f"{p.rate:.1f}")
+
+        def step(p: Progress) -> None:
+            first(p)
+            progress.update(task, completed=p.step, loss=f"{p.loss:.4f}", rate=f"{p.rate:.1f}")
+
+        yield step
+
+
+def duration(seconds: float) -> str:
+    """12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def print_line(p: Progress) -> None:

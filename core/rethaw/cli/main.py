@@ -39,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
 app.command("train-classifier")(train_classifier.train_classifier)
@@ -66,7 +67,7 @@ def show_version(value: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
     block: Annotated[list[str] | None, typer.Option(help="A plugin (namespace or distribution) to keep out.")] = None,
 ) -> None:

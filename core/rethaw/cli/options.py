@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -19,7 +20,32 @@ if TYPE_CHECKING:
 
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
 
-Run = Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.")]
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Run folders, for the shell."""
+    found = (path.parent for path in Path().glob("**/resolved.yaml") if len(path.parts) <= 4)
+    return sorted(str(path) for path in found if str(path).startswith(incomplete))
+
+
+def complete_pipelines(incomplete: str) -> list[str]:
+    """Recipes and YAML files, for the shell."""
+    from rethaw.config.find import recipe_names
+
+    names = [*recipe_names(), *(str(path) for path in sorted(Path().glob("*.yaml")))]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_samplers(incomplete: str) -> list[str]:
+    """Samplers of all plugins, for the shell."""
+    from rethaw.registry import Registry
+
+    return [name for name in Registry().names("sampler") if name.startswith(incomplete)]
+
+
+Run = Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.", autocompletion=complete_runs)]
+Pipeline = Annotated[
+    str, typer.Argument(help="A YAML file, a recipe or a run folder.", autocompletion=complete_pipelines)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Overrides: train.steps=1000 degradation.blur.sigma_max=4", metavar="KEY=VALUE"),
@@ -95,6 +121,7 @@ class Sampling(Conditioning):
             help="Sampler by name, such as core.direct, or with parameters: '{use: core.ddim, eta: 1}' "
             "(default: the pipeline's).",
             rich_help_panel=SAMPLING,
+            autocompletion=complete_samplers,
         ),
     ] = None
     steps: Steps = None

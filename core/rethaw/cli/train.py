@@ -10,11 +10,11 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import say, training_bar, warn
-from rethaw.cli.options import Device, Overrides
+from rethaw.cli.options import Device, Overrides, Pipeline
 
 
 def train(
-    pipeline: Annotated[str, typer.Argument(help="A YAML file, a recipe, or a run folder to resume.")],
+    pipeline: Pipeline,
     overrides: Overrides = None,
     to: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder (default: runs/NAME).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Take up an interrupted training.")] = False,
@@ -44,6 +44,8 @@ def train(
     with training_bar(config.train.steps) as watch:
         trained = fit(assemble(config, registry, device), folder, resume, watch)
     outcome = trained.outcome
+    for note in trained.notes:
+        warn(note)
     for path, reason in sorted(trained.skipped.items()):
         warn(f"skipped {path}: {reason}")
     if not outcome.finished:
@@ -52,7 +54,8 @@ def train(
         raise typer.Exit(130)
     say(f"trained {outcome.step} steps in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}: {folder}")
     say(f"look at {folder / 'preview.png'} and {folder / 'loss.png'}")
-    say(f"then: rethaw restore {shlex.quote(str(folder))} IMAGE")
+    use = "generate {}" if trained.parts.degradation.gaussian else "restore {} IMAGE"
+    say(f"then: rethaw {use.format(shlex.quote(str(folder)))}")
 
 
 def run_folder(pipeline: str, resume: bool) -> Path:

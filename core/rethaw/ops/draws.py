@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,11 +19,15 @@ def mix_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+GLOBAL = threading.RLock()
+"""Held while torch's global generators are lent."""
+
+
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Seeds torch's global generators for a block and restores them: for layers, which draw from nothing else."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with GLOBAL, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 

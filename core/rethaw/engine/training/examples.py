@@ -5,7 +5,7 @@ So a resumed run needs no generator states, and processes that share a training 
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -92,14 +92,14 @@ def loader(order: Order, start: int, batch_size: int, workers: int) -> DataLoade
         generator=Generator().manual_seed(0),
         drop_last=False,
         persistent_workers=workers > 0,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=own_session,
     )
 
 
-def ignore_signals(worker: int) -> None:
-    """Workers end with their training, which SIGINT and SIGTERM, sent to all processes of a group, stop in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def own_session(worker: int) -> None:
+    """Keeps signals to the training's process group from its workers: the training stops in order, and they with it."""
+    if hasattr(os, "setsid"):
+        os.setsid()
 
 
 def first_images(data: Dataset, seed: int, channels: int, count: int, name: str = "the dataset") -> Iterator[Tensor]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from rethaw.api import Dataset, RethawError
@@ -26,6 +27,8 @@ from rethaw.engine.training.progress import Outcome
 from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
 from rethaw.ops import mix_seed, seeded
 
+CHANGED = "the training data are not what they were when this training was interrupted, so its weights are others too"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -37,6 +40,7 @@ class Trained:
     fitted: Mapping[str, Tensor]
     image_shape: tuple[int, ...]
     skipped: Mapping[str, str]
+    notes: Sequence[str]
 
 
 def train(parts: Parts, folder: Path, resume: bool = False, watch: Watch | None = None) -> Trained:
@@ -62,7 +66,7 @@ def train(parts: Parts, folder: Path, resume: bool = False, watch: Watch | None 
         outcome = trainer.run(watch)
     best = trainer.accelerator.unwrap_model(trainer.best, keep_fp32_wrapper=False).eval()
     parts = replace(parts, device=trainer.accelerator.device)  # each process of several has its own
-    return Trained(outcome, parts, best, task.fitted, image_shape, dict(getattr(data, "skipped", {})))
+    return Trained(outcome, parts, best, task.fitted, image_shape, dict(getattr(data, "skipped", {})), task.notes)
 
 
 class RestorerTask:
@@ -80,6 +84,7 @@ class RestorerTask:
         self.run, self.parts, self.data, self.network = run, parts, data, restorer
         self.fitted, self.image_shape = fitted, image_shape
         self.checkpoint, self.log = run.path(CHECKPOINT), run.path(LOG)
+        self.notes: list[str] = []
         self.objective = Objective(parts.config.train, parts.parameterization)
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device, autocast: Autocast) -> Tensor:
@@ -107,8 +112,14 @@ class RestorerTask:
         """The pipelines must be the same; the data's folder may have moved."""
         mine = self.identity()
         if saved["config"] == mine["config"]:
+            if saved.get("data") and mine["data"] and saved["data"] != mine["data"]:
+                self.notes.append(CHANGED)
             return
-        if saved.get("data") and saved["data"] == mine["data"] and without_path(saved["config"], mine["config"]):
+        if (
+            saved.get("data")
+            and saved["data"] == mine["data"]
+            and differ_in_place_alone(saved["config"], mine["config"])
+        ):
             return
         raise RethawError(
             f"{self.checkpoint} belongs to another pipeline: {difference(saved['config'], mine['config'])}",
@@ -133,13 +144,13 @@ def resumable(config: Config) -> Config:
     return replace(config, train=train, guidance=None, classifier=None)
 
 
-def without_path(saved: str, mine: str) -> bool:
-    """Whether two pipelines differ in the lines that name a path alone."""
-    pairs = list(zip(saved.splitlines(), mine.splitlines(), strict=False))
-    same_length = len(saved.splitlines()) == len(mine.splitlines())
-    return same_length and all(
-        a == b or (a.strip().startswith("path:") and b.strip().startswith("path:")) for a, b in pairs
-    )
+def differ_in_place_alone(saved: str, mine: str) -> bool:
+    """Whether two pipelines differ in the data's path and nothing else."""
+    trees = [yaml.safe_load(text) for text in (saved, mine)]
+    for tree in trees:
+        if isinstance(tree, dict) and isinstance(tree.get("data"), dict):
+            tree["data"].pop("path", None)
+    return bool(trees[0] == trees[1])
 
 
 def difference(saved: str, mine: str) -> str:
