@@ -29,7 +29,8 @@ from rethaw.config.marks import ConfigError, Mark, marked
 from rethaw.config.messages import EXPECTED, OWN_WORDS, STATED, complaints
 from rethaw.config.model import DEFAULTS, KEYS, LISTS, SECTIONS, SINGLE
 from rethaw.config.schema import json_schema
-from rethaw.config.yaml import parse_yaml
+from rethaw.config.values import meant, parameter_types, union_members
+from rethaw.config.yaml import parse_word, parse_yaml
 from rethaw.describe import param_docs
 from rethaw.hookspecs import KINDS
 from rethaw.registry import Registry
@@ -500,6 +501,121 @@ def test_overrides_that_are_wrong(override: str, expected: str) -> None:
     text = f"version: 1\ntrain: {{batch_size: 2}}\n{LIST}"
     message = problem(text, override)
     assert message.startswith(f"command line: {override[:40]}") and expected in message and len(message) < 400
+
+
+TEXTS = [
+    *("photos #1", "#1", "a: b", "a:b", "key: [1, 2", "-", "- x", "--out", "[x", "[x]", "{a}", "{", "}"),
+    *("'x'", '"x', "it's", "''", '"', "yes", "no", "on", "true", "~x y", "!tag", "&a", "*a", "@x", "`x`", "%x"),
+    *("|", ">", "?", ",", "a, b", "a=b", "=", "\\", "1", "007", "1e-4", ".5", "0x10", "2024-01-01", "1:30"),
+    *(".inf", ".nan", "Null", "NULL", "nullable", "None", "---", "...", "a.b", "$HOME", "x" * 300),
+    *(" spaced ", "a\tb", "two\nlines", "é 漢 😀", "e\u0301", "\u202eright", "\u2028"),
+]
+"""Texts, most of which are something else, or nothing at all, in YAML."""
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [
+        ("data.path", lambda c: c.data.params.path),
+        ("degradation.path", lambda c: c.degradation[0].params.path),
+        ("conditioner.field", lambda c: c.conditioner[0].params.field),
+        ("guidance.negative.label", lambda c: c.guidance.negative["label"]),
+    ],
+)
+def test_a_value_for_a_text_key_is_text_whatever_it_contains(key: str, read: Any, text: str) -> None:
+    made = config(
+        "degradation: {use: core.mask, shape: file}\ndata: core.folder\nguidance: {scale: 2}\nconditioner: core.label",
+        "data.path=photos",
+        "degradation.path=mask.png",
+        f"{key}={text}",
+    )
+    found = read(made)
+    assert found == type(found)(text)
+
+
+def test_every_text_key_of_every_component_takes_text() -> None:
+    seen = 0
+    for cls in every_parameter_class():
+        for name, kind in parameter_types(cls).items():
+            if any(branch in (str, Path) for branch in union_members(kind)):
+                seen += 1
+                for text in TEXTS:
+                    assert meant(parse_word(text, Mark("word")), kind).plain() == text, (cls, name)
+    assert seen >= 15
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [
+        *[(kind, word, None) for kind in (str | None, Path | None) for word in ("", "null")],
+        (str, "", ""),
+        (str, "null", "null"),
+        (Path, "", None),  # a path is never empty: that would be the folder in which rethaw runs
+        (Path, "null", "null"),
+        (Path, "~/x", str(Path.home() / "x")),
+        (Path, "~nobody-of-that-name/x", "~nobody-of-that-name/x"),
+        (Path, "a~b", "a~b"),
+        (str, "~/x", "~/x"),
+        (int | str, "5", 5),
+        (int | str, "5 #", "5 #"),
+        (int | str, "x #1", "x #1"),
+        (int | str, "null", "null"),
+        (int | str | None, "null", None),
+        (Any, "5", 5),
+        (Any, "x #1", "x #1"),
+        (Any, "[1, 2", "[1, 2"),
+        (Any, "[1, 2]", [1, 2]),
+        (str | tuple[str, ...], "[a, 1]", ["a", "1"]),
+        (str | tuple[str, ...], "a #1", "a #1"),
+        (tuple[str, ...], "[1, no, 1e3, null, 'a b', ~]", ["1", "no", "1e3", "null", "a b", "~"]),
+        (tuple[str, int], "[1, 1, 1]", ["1", 1, 1]),
+        (tuple[Path | None, ...], "[1, null, ~/x]", ["1", None, str(Path.home() / "x")]),
+        (dict[str, str], "{a: 1, b: no}", {"a": "1", "b": "no"}),
+        (dict[str, int], "{a: 1}", {"a": 1}),
+        (Annotated[str, MinLen(1)], "5", "5"),
+        (list[list[str]], "[[1], [2, x]]", [["1"], ["2", "x"]]),
+        (Inner, "{size: 5}", {"size": 5}),
+        (bool, "true", True),
+        (Literal["1", "x"], "x", "x"),
+        (float | None, "null", None),
+    ],
+    ids=str,
+)
+def test_the_type_of_a_key_says_what_a_word_means(kind: Any, word: str, value: Any) -> None:
+    found = meant(parse_word(word, Mark("word")), kind).plain()
+    assert found == value and type(found) is type(value)
+
+
+def test_what_a_file_says_is_not_turned_into_text() -> None:
+    assert problem("data: {use: core.folder, path: 5}\n" + MASK) == "1:32: data.path must be text, not 5"
+    made = config(MASK + "data: {use: core.folder, path: ~/x}").data
+    assert made is not None and made.params.path == Path.home() / "x"
+
+
+@pytest.mark.parametrize(
+    "word", ["train.steps=[1", "train=[1", "seed={", "version='", "sampler={use: [", "degradation=- a\nb"]
+)
+def test_what_is_no_yaml_for_a_key_that_takes_no_text(word: str) -> None:
+    message = problem(MASK, word)
+    assert message.startswith("command line: ") and "not valid YAML" in message
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\udcff", "\ud800x"])
+def test_text_that_no_file_can_hold(text: str) -> None:
+    assert "holds a character that no text has" in problem(MASK + "data: core.folder", f"data.path={text}")
+
+
+def test_words_of_the_command_line_are_shown_without_what_a_terminal_obeys() -> None:
+    assert "\x1b" not in problem(MASK, "\x1b[31m=1").partition(": ")[0] + problem(MASK, "train.steps=\x1b[2J")
+
+
+def test_overrides_of_any_depth() -> None:
+    deep = ".".join("a" * 5000)
+    assert "no key of a pipeline lies more than 50 deep" in problem(MASK, f"train.steps.{deep}=1")
+    assert "there is no item" in problem(LIST, f"degradation.{'9' * 9000}.size=1")
+    assert "unknown key" in problem(MASK, "=".join(["train..steps", "1"]))
+    assert "extends stands in a file only" in problem(MASK, "extends=demo")
 
 
 def test_overrides_that_are_wrong_are_all_told() -> None:

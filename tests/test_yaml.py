@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -15,7 +16,17 @@ from hypothesis import strategies as st
 from rethaw.api import RethawError
 from rethaw.config.dump import Dumper
 from rethaw.config.marks import Mark
-from rethaw.config.yaml import MAX_BYTES, MAX_NODES, ConfigError, parse_word, parse_yaml, read_yaml
+from rethaw.config.yaml import (
+    MAX_BYTES,
+    MAX_NODES,
+    ConfigError,
+    Converter,
+    FastLoader,
+    Loader,
+    parse_word,
+    parse_yaml,
+    read_yaml,
+)
 
 
 def value(text: str) -> Any:
@@ -121,6 +132,10 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: !!binary aGk=\n", "the tag !!binary is not allowed"),
         ("!!map {a: 1}\n", "file.yaml:1:1: the tag !!map is not allowed"),
         ("a: ! 5\n", "the tag ! is not allowed"),
+        ("!x a: 1\n", "file.yaml:1:1: the tag !x is not allowed"),
+        ("a: 1\n<<: {b: 1}\n", "file.yaml:2:1: <<, which merges mappings, is not allowed\n    Write its keys out here"),
+        ("a: {<<: [*b, *c]}\n", "file.yaml:1:10: not valid YAML: found undefined alias 'b'"),
+        ("b: &b {x: 1}\na:\n  <<: *b\n  y: 2\n", "file.yaml:3:3: <<, which merges mappings, is not allowed"),
         ("? [a]\n: 1\n", "file.yaml:1:3: a key must be a plain word"),
         ("? {a: b}\n: 1\n", "a key must be a plain word"),
         ("a: *b\n", "file.yaml:1:4: not valid YAML: found undefined alias 'b'"),
@@ -183,6 +198,45 @@ def test_a_place_that_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(RethawError) as caught:
             read_yaml(path)
         assert str(path) in str(caught.value)
+
+
+LONG = {
+    "many items": "a: [" + "core.psnr," * 19_000 + "]",
+    "many keys": "".join(f"key{i}: {'v' * 40}\n" for i in range(9_000)),
+    "a long word": "a: " + "x" * 900_000,
+    "a long quoted text": "a: '" + "a b " * 200_000 + "'",
+    "a text of many lines": "a: |\n" + "  line\n" * 100_000,
+    "comments": "a: 1\n" + "# c\n" * 200_000,
+    "empty lines": "\n" * 900_000 + "a: 1\n",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_large_files_take_less_than_a_second(text: str) -> None:
+    began = time.process_time()
+    assert parse_yaml(text, "file.yaml").entries
+    assert time.process_time() - began < 1
+
+
+DIALECT = "a: |\n  x\n  y\nb: >-\n  fold\n  ed\nc: [1, 'a b', \"c\\td\"]\n? d\n: {e: &x 1, f: *x}\n# c\n'g': é 漢\n"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(DIALECT)), st.sampled_from("ab1 \n:-#[]{}&*|>'\"%?,~.é")), max_size=4))
+def test_the_fast_reader_reads_what_pyyaml_reads(changes: list[tuple[int, str]]) -> None:
+    text = DIALECT
+    for at, character in changes:
+        text = text[:at] + character + text[at + 1 :]
+    try:
+        slow = yaml.compose(text, Loader=Loader)
+        fast = yaml.compose(text, Loader=cast("Any", FastLoader))
+    except yaml.YAMLError:
+        return  # then the slow reader says what is wrong
+    assert slow is not None and fast is not None
+    converters = Converter("f"), Converter("f")
+    with suppress(ConfigError):
+        assert converters[0].convert(slow, ()).plain() == converters[1].convert(fast, ()).plain()
+        assert len(converters[0].problems) == len(converters[1].problems)
 
 
 @settings(deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from rethaw.api import RethawError
-from rethaw.cli.common import out, say
+from rethaw.cli.common import out, say, warn
 
 if TYPE_CHECKING:
     from rethaw.api import Spec
+    from rethaw.claims import Claim
     from rethaw.registry import Registry
 
 app = typer.Typer(
@@ -47,17 +49,18 @@ def list_plugins(
     if as_json:
         print(json.dumps({"plugins": found, "components": rows}, indent=2))
         return
-    columns = ("plugin", "distribution", "version", "entry point", "status")
-    table = Table(*columns, box=None)
-    for row in found:
-        table.add_row(*(escape(row[column]) for column in columns))
-    out.print(table, "")
-    for told in dict.fromkeys(row["told"] for row in found if row["told"]):
-        say(f"{told}\n")
-    table = Table("component", "kind", "what it does", box=None)
+    out.print(table(("plugin", "distribution", "version", "entry point", "status"), found), "")
+    for message in dict.fromkeys(row["told"] for row in found if row["told"]):
+        say(f"{message}\n")
+    out.print(table({"component": "name", "kind": "kind", "what it does": "summary"}, rows))
+
+
+def table(columns: Mapping[str, str] | Sequence[str], rows: Sequence[Mapping[str, str]]) -> Table:
+    """Rows of text under columns; with a mapping, title → key of the rows."""
+    made = Table(*columns, box=None)
     for row in rows:
-        table.add_row(row["name"], row["kind"], escape(row["summary"]))
-    out.print(table)
+        made.add_row(*(escape(row[key]) for key in (columns.values() if isinstance(columns, Mapping) else columns)))
+    return made
 
 
 def components(registry: Registry, kind: str | None) -> list[dict[str, str]]:
@@ -72,32 +75,24 @@ def components(registry: Registry, kind: str | None) -> list[dict[str, str]]:
 
 
 def status(registry: Registry) -> list[dict[str, str]]:
-    """A row for each installed plugin: whether it is ok, blocked or broken, and what is to be told about that."""
+    """A row for each installed plugin: whether it is ok, blocked or broken, and what there is to say about that."""
     rows = []
     for namespace, claims in registry.plugins.claims.items():
-        failure = registry.plugins.failures.get(namespace)
         for claim in claims:
-            blocked = registry.plugins.blocked(claim)
-            if blocked:
-                word, told = "blocked", f"plugin {claim} is not loaded: {blocked}"
-            elif failure:
-                word, told = "broken", str(failure)
-            else:
-                word, told = (
-                    "ok",
-                    "\n".join(f"plugin {claim} {note}" for note in registry.plugins.load(namespace).notes),
-                )
-            rows.append(
-                {
-                    "plugin": namespace,
-                    "distribution": claim.distribution,
-                    "version": claim.version,
-                    "entry point": claim.module,
-                    "status": word,
-                    "told": told,
-                }
-            )
+            word, message = state(registry, claim)
+            names = {"plugin": namespace, "distribution": claim.distribution, "version": claim.version}
+            rows.append({**names, "entry point": claim.module, "status": word, "told": message})
     return rows
+
+
+def state(registry: Registry, claim: Claim) -> tuple[str, str]:
+    """One word for a plugin's state, and what there is to say about it."""
+    if blocked := registry.plugins.blocked(claim):
+        return "blocked", f"plugin {claim} is not loaded: {blocked}"
+    if failure := registry.plugins.failures.get(claim.namespace):
+        return "broken", str(failure)
+    notes = registry.plugins.load(claim.namespace).notes
+    return "ok", "\n".join(f"plugin {claim} {note}" for note in notes)
 
 
 @app.command("show")
@@ -116,11 +111,8 @@ def show_plugin(
     from rethaw.registry import Registry
 
     registry = Registry()
-    namespace, _, short = (
-        (name, "", "")
-        if name in registry.plugins.claims
-        else (name if "." in name else f"{CORE}.{name}").rpartition(".")
-    )
+    plain = name if "." in name or name in registry.plugins.claims else f"{CORE}.{name}"
+    namespace, _, short = (plain, "", "") if plain in registry.plugins.claims else plain.rpartition(".")
     if namespace not in registry.plugins.claims:
         raise not_found(registry, name)
     try:
@@ -135,30 +127,37 @@ def show_plugin(
     if not short:
         say(f"{plugin.claim}\n")
     for spec in found:
-        show_spec(f"{namespace}.{spec.name}", spec)
+        show_spec(registry, f"{namespace}.{spec.name}", spec)
 
 
 def not_found(registry: Registry, name: str) -> RethawError:
-    """No plugin and no component has that name; the nearest ones that have."""
+    """No plugin and no component has that name: how to install it where it is known, else the nearest ones."""
     from rethaw.hookspecs import KINDS
+    from rethaw.registry import LIST_HINT, known_plugins, shortened
 
-    names = [full for kind in KINDS for full in registry.names(kind)]
-    spelt = {full.rpartition(".")[2]: full for full in names} | {
-        full: full for full in (*names, *registry.plugins.claims)
-    }
-    near = difflib.get_close_matches(name, registry.plugins.claims, n=1, cutoff=0.8) if "." not in name else []
-    close = dict.fromkeys(near or (spelt[word] for word in difflib.get_close_matches(name, spelt)))
-    hint = f"Did you mean {' or '.join(close)}?" if close else "rethaw plugins list shows what is installed."
-    return RethawError(f"no plugin and no component is named {name!r}", hint)
+    if error := registry.absent(KINDS, name):
+        return error
+    plugins = dict.fromkeys(registry.plugins.claims, "")
+    for distribution, row in known_plugins().items():
+        plugins.setdefault(row["namespace"], f" (pip install {distribution})")
+    near = [f"Did you mean {word}{plugins[word]}?" for word in difflib.get_close_matches(name[:100], plugins, 1, 0.8)]
+    hint = near[0] if near else registry.suggest(KINDS, name)
+    return RethawError(f"no plugin and no component is named {shortened(name)!r}", hint or LIST_HINT)
 
 
-def show_spec(full: str, spec: Spec) -> None:
+def show_spec(registry: Registry, full: str, spec: Spec) -> None:
     """A component: what it is, what it declares, its parameters."""
     from rethaw.describe import declared, param_rows
+    from rethaw.plugins import PluginError
 
     traits = ", ".join(declared(spec))
     say(f"{full} ({spec.kind}): {spec.summary}" + (f" [{traits}]" if traits else ""))
-    rows = param_rows(spec.params)
+    try:
+        with registry.guarded(full, f"describing the parameters of {full}"):
+            rows = param_rows(spec.params)
+    except PluginError as error:
+        warn(str(error))
+        rows = []
     if rows:
         table = Table("parameter", "type", "default", "meaning", box=None, padding=(0, 1, 0, 2))
         for row in rows:

@@ -158,4 +158,4 @@ def describe(value: Any) -> str:
     """A value in a message."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return shortened(json.dumps(value, ensure_ascii=False))
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))

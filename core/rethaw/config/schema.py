@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
-
-from pydantic import PydanticUserError
+from warnings import catch_warnings
 
 from rethaw.api import RethawError, Spec
 from rethaw.config.check import adapter
@@ -17,15 +18,12 @@ from rethaw.registry import Registry
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
-    """Draft 2020-12. Loads every plugin's light module; one that fails is left out."""
+    """Draft 2020-12. Loads every plugin's light module; a component that cannot be described is left out."""
     defs: dict[str, Any] = {}
-    places = {key if key in HOSTS else kind: kind for key, kind in (SINGLE | LISTS).items()}
-    for key, kind in sorted(places.items()):
-        found = [registry.find(kind, name) for name in registry.names(kind)]
-        shapes = [shape for full, spec in found if (shape := component_schema(full, spec, host_of(key, kind), defs))]
+    for key, kind in sorted({key if key in HOSTS else kind: kind for key, kind in (SINGLE | LISTS).items()}.items()):
+        shapes = component_schemas(registry, kind, host_of(key, kind), defs)
         named = {"type": "string", "enum": [name for shape in shapes for name in shape["properties"]["use"]["enum"]]}
         defs[key] = {"anyOf": [named, *shapes] if shapes else [{"type": "string"}]}
-    docs = param_docs(Config)
     properties: dict[str, Any] = {"version": {"const": 1}, "extends": {"type": "string"}, "seed": {"type": "integer"}}
     properties |= {key: object_schema(cls, defs) for key, cls in SECTIONS.items()}
     properties |= {key: {"$ref": f"#/$defs/{key if key in HOSTS else kind}"} for key, kind in SINGLE.items()}
@@ -33,6 +31,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         key: {"anyOf": [{"$ref": f"#/$defs/{kind}"}, {"type": "array", "items": {"$ref": f"#/$defs/{kind}"}}]}
         for key, kind in LISTS.items()
     }
+    docs = param_docs(Config)
     for key, schema in properties.items():
         schema["description"] = docs.get(key, "The file or recipe that this one is laid over.")
     return {
@@ -46,13 +45,22 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     }
 
 
-def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]) -> dict[str, Any] | None:
-    """One component: `use` with its names, its own parameters, the host's keys. None if pydantic cannot say."""
-    host = object_schema(host_cls, defs)
-    try:
-        own = object_schema(spec.params, defs)
-    except (RethawError, PydanticUserError):
-        return None
+def component_schemas(registry: Registry, kind: str, host_cls: type, defs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schema of each component of a kind, and in `defs` what they refer to."""
+    host, schemas = object_schema(host_cls, defs), []
+    for full, spec in (registry.find(kind, name) for name in registry.names(kind)):
+        with suppress(RethawError), registry.guarded(full, "describing it"), catch_warnings(action="ignore"):
+            own_defs: dict[str, Any] = {}
+            schema = component_schema(full, spec, host, own_defs)
+            json.dumps([schema, own_defs], allow_nan=False)  # raises for a default that is no data
+            schemas.append(schema)
+            defs.update(own_defs)
+    return schemas
+
+
+def component_schema(full: str, spec: Spec, host: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """One component: `use` with its names, its own parameters, the host's keys."""
+    own = object_schema(spec.params, defs, f"{full}.")
     names = [full, spec.name] if full.startswith(f"{CORE}.") else [full]
     properties = {"use": {"enum": names}, **host["properties"], **own["properties"]}
     if "of" in properties:
@@ -68,10 +76,10 @@ def component_schema(full: str, spec: Spec, host_cls: type, defs: dict[str, Any]
     }
 
 
-def object_schema(cls: type, defs: dict[str, Any]) -> dict[str, Any]:
-    """A dataclass as pydantic describes it, with each key's line of the docstring."""
-    schema = adapter(cls).json_schema()
-    defs.update(schema.pop("$defs", {}))
+def object_schema(cls: type, defs: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A dataclass as pydantic describes it, with each key's line of the docstring. prefix: of the names in `defs`."""
+    schema = adapter(cls).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    defs.update({f"{prefix}{name}": part for name, part in schema.pop("$defs", {}).items()})
     schema.setdefault("properties", {})
     docs = param_docs(cls)
     for f in fields(cls):

@@ -53,8 +53,9 @@ def text_or_else(item: Marked, branches: list[Any], texts: list[Any]) -> Any:
     if NoneType in branches and item.text in NULLS:
         return None
     if any(branch is Any or (branch not in texts and branch is not NoneType) for branch in branches):
+        compound = isinstance(item.value, list | dict)
         is_text = isinstance(item.value, str | Unread) or (item.value is None and Any not in branches)
-        return item.text if is_text else item.value
+        return item.text if is_text or (not compound and "#" in str(item.text)) else item.value
     return None if item.text == "" and all(map(is_path, texts)) else item.text
 
 
