@@ -46,6 +46,12 @@ def answering(spec: str, spoilt: str = "", by: str = "") -> str:
     return (HOOK + f"        return [{spec}]").replace(spoilt or "\0", by)
 
 
+UNPRINTABLE = """
+class Unprintable(Exception):
+    def __repr__(self): raise SystemExit("in repr")
+    __str__ = __repr__
+"""
+
 IMPORT_TIME = {
     "raises": ("raise ZeroDivisionError('on purpose')", "importing it raised ZeroDivisionError: on purpose"),
     "exits": ("import sys; sys.exit(0)", "importing it raised SystemExit: 0"),
@@ -67,6 +73,37 @@ IMPORT_TIME = {
         answering(FINE, "degradations():", "degradations(config):"),
         "registering it raised PluginValidationError",
     ),
+    "interrupts": ("raise KeyboardInterrupt('by itself')", "importing it raised KeyboardInterrupt: by itself"),
+    "baseless": ("raise BaseException('odd')", "importing it raised BaseException: odd"),
+    "generator": ("raise GeneratorExit", "importing it raised GeneratorExit"),
+    "stops": ("raise StopIteration", "importing it raised StopIteration"),
+    "recurses": ("def f(): f()\nf()", "importing it raised RecursionError"),
+    "unsayable": (UNPRINTABLE + "raise Unprintable", "Unprintable: an exception that cannot be printed"),
+    "closes": ("import sys; sys.stdout.close()", "importing it closed standard output"),
+    "closesboth": (
+        "import sys; sys.stderr.close(); sys.stdout.close()",
+        "importing it closed standard error and standard output",
+    ),
+    "closesdeep": ("import sys; sys.__stdout__.close()", "importing it closed standard output"),
+    "closesfile": ("import os; os.close(1)", "importing it closed standard output"),
+    "hookinterrupts": (
+        HOOK + "        raise KeyboardInterrupt",
+        "its hook rethaw_degradations raised KeyboardInterrupt",
+    ),
+    "hookcloses": (HOOK + "        import sys; sys.stdout.close(); return []", "closed standard output"),
+    "reprless": (UNPRINTABLE + dedent(answering("Unprintable()")), "a Unprintable that cannot be printed> is a"),
+    "endless": (
+        HOOK + "        i = 0\n        while True:\n            i += 1\n            yield "
+        'degradation(f"d{i}", P, target="x:y", summary="s")',
+        "returned more than 10000 specs",
+    ),
+    "handmade": (
+        answering('Spec("degradation", "fade", P, "x:y", "s")'),
+        "was not made with rethaw.api.degradation(…)",
+    ),
+    "channelled": (answering(FINE, 'summary="s"', 'summary="s", channels="3"'), "channels of 'fade' is '3', not a"),
+    "unlinear": (answering(FINE, 'summary="s"', 'summary="s", linear=1'), "linear of 'fade' is 1, not a bool"),
+    "speechless": (answering(FINE, '"s"', "5"), "the summary of 'fade' is not a text"),
 }
 """Plugins that cannot load, by namespace: the source of the module, and what must be told."""
 
@@ -75,8 +112,29 @@ METADATA = {
     "older": ("rethaw<0.0.1", "it needs rethaw<0.0.1, and this is rethaw"),
     "undeclared": (None, "its distribution declares no requirement on rethaw"),
     "unreadable": ("?!", "its metadata holds a requirement that cannot be read"),
+    "marked": ('rethaw>=99; python_version >= "3"', "it needs rethaw>=99"),
+    "extraneous": ('rethaw>=0.1; extra == "x"', "its distribution declares no requirement on rethaw"),
+    "elsewhere": ('rethaw>=0.1; python_version < "3"', "its distribution declares no requirement on rethaw"),
+    "unmarked": ('rethaw>=0.1; python_version === "x y"', "a requirement"),
 }
 """Plugins that are refused before they are imported, by namespace: Requires-Dist, and what must be told."""
+
+ODD = {
+    "docless": PLUGIN + "\n    Fade.__doc__ = 5\n",
+    "unshown": UNPRINTABLE + dedent(PLUGIN).replace("floor: float = 0.0", "floor: float = Unprintable()"),
+    "factory": PLUGIN.replace("import dataclass", "import dataclass, field").replace(
+        "floor: float = 0.0", "floor: float = field(default_factory=lambda: 1 / 0)"
+    ),
+    "chatty": "import sys\nprint('CHAT', flush=True)\nsys.stdout.write('CHAT')\n"
+    + dedent(PLUGIN).replace("    return", "    print('CHAT')\n    return"),
+    "componentless": "",
+    "redirects": "import io, sys\nsys.stdout = sys.stderr = io.StringIO()\n" + dedent(PLUGIN),
+    "replaces": "import sys\nsys.stdout = None\n" + dedent(PLUGIN),
+}
+"""Plugins that load, and are odd in what they show or print."""
+
+NAMELESS = ["", "a b", ".", ".x", "x.", "a,b"]
+"""Entry points whose names can be no namespace."""
 
 TOLD = {name: told for name, (_, told) in {**IMPORT_TIME, **METADATA}.items()}
 
@@ -90,6 +148,11 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Site:
     for name, (requires, _) in METADATA.items():
         site.add(name, "raise AssertionError('imported before its requirement was checked')", requires)
     site.add("fine")
+    for name, source in ODD.items():
+        site.add(name, source)
+    site.add("extra", requires='rethaw>=0.1\nRequires-Dist: rethaw>=99; extra == "x"')
+    for i, name in enumerate(NAMELESS):
+        site.add(name, "raise AssertionError('imported')", distribution=f"rethaw-nameless{i}")
     site.add(
         "future",
         PLUGIN.replace("@hookimpl", "@hookimpl\n    def rethaw_observers():\n        return []\n\n    @hookimpl"),
@@ -131,15 +194,51 @@ def test_everything_else_goes_on_beside_broken_plugins(zoo: Site) -> None:
         ["schema"],
         ["plugins", "show", "core"],
         ["plugins", "show", "fine.fade"],
+        ["plugins", "show", "docless.fade"],
+        ["plugins", "show", "unshown.fade"],
+        ["plugins", "show", "componentless"],
     ):
         result = run(*words, env=zoo.env)
-        assert (result.returncode, result.stderr) == (0, ""), words
-        assert result.stdout
+        assert (result.returncode, result.stderr.replace("CHAT", "").strip()) == (0, ""), words
+        assert result.stdout and "CHAT" not in result.stdout
+
+
+def test_the_schema_has_every_component_that_can_be_described(zoo: Site) -> None:
+    schema = json.loads(run("schema", env=zoo.env).stdout)
+    found = {shape["title"] for shape in schema["$defs"]["degradation"]["anyOf"][1:]}
+    assert found >= {
+        f"{name}.fade" for name in ("fine", "extra", "docless", "factory", "chatty", "redirects", "replaces")
+    }
+    assert not {name for name in found if name.partition(".")[0] in TOLD}
+
+
+def test_a_default_that_cannot_be_made_is_one_message(zoo: Site, tmp_path: Path) -> None:
+    result = run("plugins", "show", "factory", env=zoo.env)
+    assert result.returncode == 0 and "factory.fade" in result.stdout
+    message = "describing the parameters of factory.fade raised ZeroDivisionError"
+    assert message in result.stderr and "rethaw-factory 1.0" in result.stderr
+    message = refused(run("validate", pipeline(tmp_path, "factory.fade"), env=zoo.env))
+    assert "checking the parameters of factory.fade raised ZeroDivisionError" in message
+    assert "pipeline.yaml:3:5: degradation: plugin rethaw-factory 1.0" in message
+
+
+@pytest.mark.parametrize("name", ["fine", "extra", "docless", "chatty", "redirects", "replaces"])
+def test_odd_plugins_are_used(name: str, zoo: Site, tmp_path: Path) -> None:
+    result = run("validate", pipeline(tmp_path, f"{{use: {name}.fade, floor: 0.5}}"), env=zoo.env)
+    assert result.returncode == 0 and f"is valid: {name}.fade" in result.stdout, result
+    assert "CHAT" not in result.stdout
+
+
+def test_ctrl_c_during_an_import_ends_the_command(site: Site) -> None:
+    """A signal is the user's; a KeyboardInterrupt that a plugin raises itself is the plugin's."""
+    site.add("slow", "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(5)")
+    result = run("plugins", "list", env=site.env)
+    assert result.returncode != 0 and "cannot be used" not in result.stdout + result.stderr
 
 
 def test_plugins_list_tells_each_failure_once(zoo: Site) -> None:
     result = run("plugins", "list", env=zoo.env)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr.replace("CHAT", "").strip()) == (0, "")
     assert "Traceback" not in result.stdout
     for name, told in TOLD.items():
         assert result.stdout.count(f"rethaw-{name} 1.0 (entry point {name} = rethaw_{name})") == 1
@@ -161,7 +260,12 @@ def test_two_copies_of_one_distribution_are_one_plugin(tmp_path: Path) -> None:
 def test_plugins_list_as_json(zoo: Site) -> None:
     found = json.loads(run("plugins", "list", "--json", env=zoo.env).stdout)
     status = {(row["plugin"], row["distribution"]): row["status"] for row in found["plugins"]}
-    assert {name for (name, _), word in status.items() if word == "broken"} == {*TOLD, "shared", "headless"}
+    assert {name for (name, _), word in status.items() if word == "broken"} == {*TOLD, *NAMELESS, "shared", "headless"}
+    assert {status[name, f"rethaw-{name}"] for name in (*ODD, "fine", "extra")} == {"ok"}
+    for row in found["plugins"]:
+        if row["plugin"] in NAMELESS:
+            assert f"the name of its entry point is {row['plugin']!r}" in row["told"]
+            assert f"RETHAW_BLOCK={row['distribution']} keeps it out" in row["told"]
     assert status["fine", "rethaw-fine"] == status["core", "rethaw"] == "ok"
     assert status["core", "rethaw-usurper"] == "blocked"
     assert {row["name"] for row in found["components"]} >= {"fine.fade", "core.cold", "kornia.gaussian_blur"}

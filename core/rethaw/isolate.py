@@ -90,35 +90,34 @@ class Lent:
         return getattr(self._stream, name)
 
 
+STREAMS = {1: ("stdout", "standard output"), 2: ("stderr", "standard error")}
+
+
 @contextmanager
 def lent_streams() -> Iterator[list[str]]:
     """Lends standard error as both streams, and afterwards opens again what was closed; gives the names of those."""
     closed: list[str] = []
-    streams = {name: cast("TextIO", Lent(sys.stderr, f"standard {name}", closed)) for name in ("output", "error")}
-    kept = {number: os.dup(number) for number in (1, 2) if is_open(number)}
+    output, error = (cast("TextIO", Lent(sys.stderr, name, closed)) for _, name in STREAMS.values())
+    copies = {number: os.dup(number) for number in STREAMS if is_open(number)}
     try:
-        with redirect_stdout(streams["output"]), redirect_stderr(streams["error"]):
+        with redirect_stdout(output), redirect_stderr(error):
             yield closed
     finally:
-        for number, copy in kept.items():
+        for number, copy in copies.items():
+            attribute, name = STREAMS[number]
             if not is_open(number):
-                closed.append("standard output" if number == 1 else "standard error")
+                closed.append(name)
                 os.dup2(copy, number)
             os.close(copy)
-        reopen_closed()
+            if getattr(getattr(sys, attribute), "closed", False):
+                closed.append(name)
+                setattr(sys, attribute, os.fdopen(number, "w", closefd=False))
 
 
 def is_open(number: int) -> bool:
+    """Whether a file descriptor is open."""
     try:
         os.fstat(number)
         return True
     except OSError:
         return False
-
-
-def reopen_closed() -> None:
-    """New text streams in place of standard ones that were closed."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = getattr(sys, name)
-        if getattr(stream, "closed", False) and is_open(number):
-            setattr(sys, name, os.fdopen(number, "w", closefd=False))
