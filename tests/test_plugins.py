@@ -20,7 +20,8 @@ import yaml
 
 from rethaw import api, hookspecs
 from rethaw.api import RethawError
-from rethaw.config import load_text
+from rethaw.cli.plugins import not_found
+from rethaw.config import load_config, load_text
 from rethaw.hookspecs import KINDS
 from rethaw.plugins import Claim, PluginError, Plugins, Policy
 from rethaw.registry import Registry, UnknownComponent, known_plugins
@@ -206,9 +207,7 @@ def test_everything_else_goes_on_beside_broken_plugins(zoo: Site) -> None:
 def test_the_schema_has_every_component_that_can_be_described(zoo: Site) -> None:
     schema = json.loads(run("schema", env=zoo.env).stdout)
     found = {shape["title"] for shape in schema["$defs"]["degradation"]["anyOf"][1:]}
-    assert found >= {
-        f"{name}.fade" for name in ("fine", "extra", "docless", "factory", "chatty", "redirects", "replaces")
-    }
+    assert found >= {f"{name}.fade" for name in ("fine", "extra", "factory", "chatty", "redirects", "replaces")}
     assert not {name for name in found if name.partition(".")[0] in TOLD}
 
 
@@ -342,6 +341,16 @@ BUILD = {
         "building bursts.fade raised RuntimeError: in build",
     ),
     "quits": ("def Fade(params): raise SystemExit(1)", "building quits.fade raised SystemExit: 1"),
+    "halts": ("def Fade(params): raise KeyboardInterrupt", "building halts.fade raised KeyboardInterrupt"),
+    "haltsearly": ("raise KeyboardInterrupt", "building haltsearly.fade raised KeyboardInterrupt"),
+    "leaves": ("raise SystemExit(0)", "building leaves.fade raised SystemExit: 0"),
+    "garbles": ("def (", "building garbles.fade raised SyntaxError"),
+    "shuts": ("import sys; sys.stdout.close()\n" + dedent(OPS), "building shuts.fade closed standard output"),
+    "unsays": (UNPRINTABLE + "def Fade(params): raise Unprintable", "an exception that cannot be printed"),
+    "lazy": (
+        OPS.replace("def draw(", "draw = property(lambda self: 1 / 0)\n        def drew("),
+        "building lazy.fade raised ZeroDivisionError",
+    ),
     "partial": (OPS.replace("def draw", "def drew"), "partial.fade is a Fade without draw, not a degradation"),
     "speaks": (
         "from rethaw.api import RethawError\ndef Fade(params): raise RethawError('no weights here', 'Fetch them.')",
@@ -392,6 +401,45 @@ def test_a_component_that_cannot_be_built_ends_a_command_with_one_message(builde
     assert "building bursts.fade raised RuntimeError: in build" in message
 
 
+def test_the_target_of_a_component_is_imported_under_guard(site: Site) -> None:
+    (site.folder / f"{site.add('halts')}_ops.py").write_text("raise KeyboardInterrupt")
+    source = "from rethaw.registry import Registry\nRegistry().target('degradation', 'halts.fade')"
+    ran = subprocess.run([sys.executable, "-c", source], env=site.env, text=True, capture_output=True)
+    assert "PluginError: plugin rethaw-halts 1.0" in ran.stderr
+    assert "importing halts.fade raised KeyboardInterrupt" in ran.stderr
+
+
+NESTED = """
+from dataclasses import dataclass, field
+from rethaw.api import *
+
+@dataclass(frozen=True)
+class Inner:
+    'A part.'
+    size: {type} = {value}
+
+@dataclass(frozen=True)
+class P:
+    'All.'
+    inner: Inner = field(default_factory=Inner)
+
+@hookimpl
+def rethaw_degradations():
+    return [degradation("fade", P, target="x:y", summary="s")]
+"""
+
+
+def test_parts_of_the_same_name_in_two_plugins_are_told_apart(site: Site) -> None:
+    from jsonschema import Draft202012Validator
+
+    site.add("first", NESTED.replace("{type}", "int").replace("{value}", "1"))
+    site.add("second", NESTED.replace("{type}", "str").replace("{value}", "''"))
+    validator = Draft202012Validator(json.loads(run("schema", env=site.env).stdout))
+    for name, right, wrong in (("first", 5, "x"), ("second", "x", 5)):
+        assert validator.is_valid({"degradation": {"use": f"{name}.fade", "inner": {"size": right}}})
+        assert not validator.is_valid({"degradation": {"use": f"{name}.fade", "inner": {"size": wrong}}})
+
+
 # --- policy -------------------------------------------------------------------------------------------------------
 
 
@@ -429,6 +477,8 @@ def test_naming_one_plugin_imports_no_other(site: Site) -> None:
         ("{require: [rethaw-kornia>=99]}", "rethaw-kornia>=99 is required, 0.1"),
         ("{require: [rethaw-nowhere]}", "Run: pip install 'rethaw-nowhere'"),
         ("{require: ['?']}", "'?' is not a requirement"),
+        ("{require: ['rethaw-kornia>=99; python_version >= \"3\"']}", "is required, 0.1"),
+        ("{require: ['rethaw-x; nonsense > \"3\"']}", "is not a requirement"),
     ],
 )
 def test_allow_and_require(policy: str, told: str) -> None:
@@ -442,6 +492,8 @@ def test_allow_and_require_that_are_met() -> None:
         "degradation: kornia.pixelate\nplugins: {allow: [rethaw-kornia], require: [rethaw_kornia>=0.1]}"
     )
     assert config.degradation[0].use == "kornia.pixelate" and config.sampler.use == "core.cold"
+    for unmet in ("rethaw-nowhere; python_version < '3'", "rethaw-kornia>=99; extra == 'x'"):
+        load_text(f'degradation: kornia.pixelate\nplugins: {{require: ["{unmet}"]}}')
 
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -480,6 +532,71 @@ def test_a_known_plugin_that_is_not_installed_says_how_to_get_it() -> None:
             bare.find("degradation", misspelt)
         assert "Did you mean" in str(caught.value)
         assert "kornia.gaussian_blur (pip install rethaw-kornia)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("kornia", "kornia is in rethaw-kornia, which is not installed\n  Run: pip install rethaw-kornia"),
+        (
+            "kornia.gaussian_blur",
+            "kornia.gaussian_blur is in rethaw-kornia, which is not installed\n  Run: pip install",
+        ),
+        ("timm.unet", "timm.unet is in rethaw-timm, which is not installed\n  Run: pip install rethaw-timm"),
+        ("text.encoder", "text.encoder is in rethaw-text, which is not installed\n  Run: pip install rethaw-text"),
+        ("kornia.gausian_blur", "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)"),
+        ("gaussian_blur", "Did you mean kornia.gaussian_blur (pip install rethaw-kornia)"),
+        ("korna", "Did you mean kornia (pip install rethaw-kornia)?"),
+        ("korna.pixelate", "Did you mean kornia.pixelate (pip install rethaw-kornia)"),
+        ("colld", "Did you mean core.cold?"),
+        ("core.colld", "Did you mean core.cold?"),
+        ("z" * 9000, "rethaw plugins list shows what is installed."),
+        ("", "no plugin and no component is named ''"),
+    ],
+)
+def test_showing_what_is_not_installed_says_how_to_get_it(name: str, told: str) -> None:
+    message = str(not_found(Registry(Plugins(claims=[])), name))
+    assert told in message and len(message) < 400
+
+
+def test_a_run_whose_plugin_is_absent_says_what_it_was_trained_with(tmp_path: Path) -> None:
+    (tmp_path / "resolved.yaml").write_text("degradation: acme.fade\nmetrics: [core.psnr, acme.worst]\n")
+    row = {"distribution": "acme-for-rethaw", "version": "1.2", "module": "acme"}
+    (tmp_path / "lock.json").write_text(json.dumps({"plugins": {"acme": row, "core": {}}}))
+    with pytest.raises(RethawError) as caught:
+        load_config(str(tmp_path))
+    assert "acme.fade is in acme-for-rethaw==1.2, which is not installed" in str(caught.value)
+    assert "Run: pip install acme-for-rethaw==1.2" in str(caught.value)
+    registry = Registry(Plugins(claims=[]), {"acme": "acme-for-rethaw==1.2"})
+    with pytest.raises(UnknownComponent) as unknown:
+        registry.find("degradation", "acme.fade")
+    assert (unknown.value.name, unknown.value.requirement) == ("acme.fade", "acme-for-rethaw==1.2")
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["", "[]", "{", '{"plugins": 5}', '{"plugins": {"acme": 5}}', '{"plugins": {"acme": {}}}', "\xff", "[" * 9999],
+)
+def test_a_lock_that_cannot_be_read_is_no_hindrance(lock: str, tmp_path: Path) -> None:
+    (tmp_path / "resolved.yaml").write_text("degradation: core.mask\n")
+    (tmp_path / "lock.json").write_bytes(lock.encode("latin-1"))
+    assert load_config(str(tmp_path))[0].degradation[0].use == "core.mask"
+    (tmp_path / "resolved.yaml").write_text("degradation: acme.fade\n")
+    with pytest.raises(RethawError, match="no installed plugin is named 'acme'"):
+        load_config(str(tmp_path))
+
+
+def test_what_restoring_does_not_need_may_be_absent(tmp_path: Path) -> None:
+    text = "degradation: core.mask\ndata: {use: acme.photos, path: x}\nmetrics: [core.psnr, acme.worst]\n"
+    (tmp_path / "resolved.yaml").write_text(text)
+    with pytest.raises(RethawError) as caught:
+        load_config(str(tmp_path))
+    assert "acme.photos" in str(caught.value) and "acme.worst" in str(caught.value)
+    config, _ = load_config(str(tmp_path), optional=("data", "metrics"))
+    assert config.data is None and [item.use for item in config.metrics] == ["core.psnr"]
+    (tmp_path / "resolved.yaml").write_text(text + "sampler: acme.walk\n")
+    with pytest.raises(RethawError, match=r"acme\.walk"):
+        load_config(str(tmp_path), optional=("data", "metrics"))
 
 
 def test_only_core_may_be_named_bare() -> None:

@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property, partial
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Annotated, Any
 
 import pluggy
+from annotated_types import MaxLen
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -40,6 +41,9 @@ TRAIT_TYPES: dict[str, Any] = {
 """What the traits of a spec may be, by the annotation in the helper."""
 
 
+Names = Annotated[tuple[str, ...], MaxLen(100)]
+
+
 @dataclass(frozen=True)
 class Policy:
     """Which plugins may load, as in the YAML's `plugins:`; names are namespaces or distributions.
@@ -49,9 +53,9 @@ class Policy:
     require: requirements such as "rethaw-kornia>=0.1" that must be installed.
     """
 
-    block: tuple[str, ...] = ()
-    allow: tuple[str, ...] | None = None
-    require: tuple[str, ...] = ()
+    block: Names = ()
+    allow: Names | None = None
+    require: Names = ()
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,11 @@ def requirements_of_run(path: Path) -> dict[str, str]:
         return {}
     try:
         plugins = json.loads((path.parent / LOCK).read_bytes())["plugins"]
-        return {str(name): f"{row['distribution']}=={row['version']}" for name, row in plugins.items()}
+        rows = {
+            name: row
+            for name, row in plugins.items()
+            if isinstance(row, dict) and {"distribution", "version"} <= {*row}
+        }
+        return {name: f"{row['distribution']}=={row['version']}" for name, row in rows.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
