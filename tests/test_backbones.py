@@ -11,7 +11,8 @@ import torch
 
 import rethaw
 from rethaw.api import Context, RethawError
-from rethaw.engine.restorer.tiles import padded
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.tiles import tiled
 from tests.backbones import COND, falls, heard, images, returns_by_safetensors
 from tests.helpers import rethaw as command
 
@@ -48,7 +49,7 @@ def test_its_weights_return(params: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("height, width", [(1, 1), (17, 30)])
 def test_any_size_and_twice_the_channels_for_a_variance(params: dict[str, Any], height: int, width: int) -> None:
     net = rethaw.build("backbone", "core.unet", Context(3, 6), **params)
-    assert padded(net, images(2, height, width), torch.ones(2), {}).shape == (2, 6, height, width)
+    assert tiled(Restorer(net), images(2, height, width), torch.ones(2), {}, None).shape == (2, 6, height, width)
 
 
 def test_attention_at_a_level_that_is_not_there_is_refused() -> None:

@@ -100,7 +100,6 @@ def test_what_falls_or_stays_is_made_monotone() -> None:
     "degradation, metric, item, told",
     [
         ("{use: core.identity}", "core.rmse", None, "nothing to calibrate"),
-        ("{use: core.fade}", "core.psnr", None, "cannot be a distance"),
         ("{use: core.fade}", "core.rsme", None, "Did you mean core.rmse"),
         (LIST, "core.rmse", "gray", "no degradation with the id 'gray'"),
     ],

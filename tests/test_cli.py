@@ -62,7 +62,7 @@ def test_restore_keeps_size_alpha_grey_and_depth(work: Path, tmp_path: Path) -> 
 
 def test_one_unreadable_image_does_not_stop_the_others(work: Path, tmp_path: Path) -> None:
     done = rethaw("restore", "blur", work / "photos", "--out", tmp_path, "--steps", "2", cwd=work, check=False)
-    assert done.returncode == 2 and "1 could not be read" in done.stdout and "broken.png" in done.stderr
+    assert done.returncode == 2 and "1 could not be restored" in done.stdout and "broken.png" in done.stderr
     assert len(json.loads((tmp_path / "report.json").read_text())["images"]) == 6
 
 
@@ -146,7 +146,7 @@ def test_evaluation_is_by_the_definition(work: Path) -> None:
     errors = []
     for i in range(6):
         clean = pipeline.tensor(work / "photos" / f"{i}.png")[None]
-        x_t, _ = pipeline.degrade(clean, 1.0, 0, i)
+        x_t, _ = pipeline.parts.degrade(clean, 1.0, 0, i)
         errors.append(float(((x_t.clamp(-1, 1) - clean) / 2).double().square().mean()))
     assert results["psnr"] == pytest.approx(float(np.mean(-10 * np.log10(errors))), abs=1e-3)
     assert results["rmse"] == pytest.approx(float(np.sqrt(np.mean(errors))), abs=1e-5)
@@ -231,10 +231,10 @@ def test_nothing_that_is_read_is_written_over(work: Path, tmp_path: Path) -> Non
 
 
 def test_every_result_has_a_name_of_its_own() -> None:
-    from rethaw.cli.restore import ENDINGS, unique_names
+    from rethaw.engine.sampling.batch import ENDINGS, result_names
 
     files = [Path(name) for name in ("a.png", "a.jpg", "a-2.png", "a-strip.png", "b/a.png", "a-2-degraded.png")]
-    names = unique_names(files)
+    names = result_names(files, files)
     written = [name + ending for name in names for ending in ENDINGS]
     assert names[0] == "a" and len(set(written)) == len(written)
 

@@ -24,7 +24,7 @@ MISTAKES = [
     ("validate", "Missing argument"),
     ("validate nonsense", "there is no file 'nonsense' and no recipe 'nonsense'\n  The recipes are: cold-blur-celeba"),
     ("validate .", "is a folder without resolved.yaml, so it is no run"),
-    ("validate image.png", "image.png is not a text file in UTF-8"),
+    ("validate image.png", "image.png:1:1: the file is not text in UTF-8"),
     (f"validate {'n' * 300}", "File name too long"),
     (
         "validate misspelt.yaml",
@@ -47,7 +47,7 @@ MISTAKES = [
     ("plugins show gaussian_blur", "Did you mean kornia.gaussian_blur"),
     ("plugins show kornia.pixelat", "Did you mean kornia.pixelate"),
     ("recipes nope", "there is no recipe 'nope'\n  The recipes are: cold-blur-celeba"),
-    ("recipes deblurr", "there is no recipe 'deblurr'\n  Did you mean deblur?"),
+    ("recipes deblurr", "there is no recipe 'deblurr'\n  Did you mean deblur"),
     ("degrade --all demo image.png", "--all takes one image"),
     ("restore run image.png --degrade --state mask=image.png", "--degrade draws a state of its own"),
     ("generate run --strength 0.5", "--strength goes with --from"),

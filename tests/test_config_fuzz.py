@@ -39,7 +39,25 @@ train: {steps: 10, lr: 1e-4, log_normal: [-1.2, 1.2]}
 """
 TEXTS = [RICH, *(path.read_text("utf-8") for path in map(recipe_path, recipe_names()) if path)]
 JUNK: list[Any] = [
-    *(None, True, False, 0, -1, 5, 2**62, 1e308, -0.5, "", "x", "core.cold", "kornia.zzz", "zzz.zzz", "a.b.c", "..", "."),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        5,
+        2**62,
+        1e308,
+        -0.5,
+        "",
+        "x",
+        "core.cold",
+        "kornia.zzz",
+        "zzz.zzz",
+        "a.b.c",
+        "..",
+        ".",
+    ),
     *("~", "1e5", "use", "é" * 90, "\x1b[31m", "\\", "core.", ".mask", "demo", "/", "a/b", "x" * 5000),
     *([], {}, [[]], [{}], {"use": None}, {"use": []}, {"use": "core.mask"}, {"of": []}, ["core.mask"] * 3, [None] * 9),
     *({"a": {"b": {"c": 1}}}, [0, 1], [1, 0], [[0, 0], [1, 1]], {"use": "core.mixture", "of": ["core.mask"]}),
@@ -112,7 +130,14 @@ def test_spoilt_overrides(part: int) -> None:
     """A hundred each, one to four at once."""
     rng, refused = random.Random(part), 0
     keys = ["train.steps", "data.path", "degradation.blur.span", "degradation.mixture.of.snow.severity_max", "sampler"]
-    keys += ["guidance.negative", "conditioner.label.classes", "metrics.0.id", "seed", "backbone.width", "plugins.block"]
+    keys += [
+        "guidance.negative",
+        "conditioner.label.classes",
+        "metrics.0.id",
+        "seed",
+        "backbone.width",
+        "plugins.block",
+    ]
     for _ in range(100):
         words = []
         for _ in range(rng.randint(1, 4)):
@@ -135,7 +160,8 @@ def test_long_and_many(tmp_path: Path) -> None:
         mask + f"train: {{{','.join(f'kay{i}: 1' for i in range(9_900))}}}": "and 9880 more unknown keys in train",
         f"degradation: {{use: core.mask, schedule: [{'[a,b],' * 6000}]}}": "degradation.schedule.0.0 must be a number",
         f"degradation: {{use: core.mask, schedule: [{'[0,.nan],' * 6000}]}}": "more mistakes",
-        mask + f"plugins: {{require: [{','.join(f'x{i}' for i in range(9_000))}]}}": "plugins.require must have at most",
+        mask
+        + f"plugins: {{require: [{','.join(f'x{i}' for i in range(9_000))}]}}": "plugins.require must have at most",
         mask + f"plugins: {{block: [{'x,' * 19_000}]}}": "plugins.block must have at most 100 values, not 19000",
         mask + f"metrics: {'x' * 900_000}": "there is no metric",
         mask + f"{'x' * 900}: 1": "unknown key",

@@ -369,7 +369,7 @@ def test_what_a_degradation_lacks_is_said_before_the_first_network_call(name: st
     from rethaw.config import load_text
 
     for text in ("kornia.gaussian_blur", "core.mask", "[core.desaturate, core.gaussian_noise]"):
-        pipeline = rethaw.Pipeline(*load_text(f"degradation: {text}"), device="cpu")
+        pipeline = with_network(rethaw.Pipeline(*load_text(f"degradation: {text}"), device="cpu"))
         with pytest.raises(RethawError, match="it has no coefficients: it is not of the form α x0"):
             next(pipeline.trajectory(images(1, height=16, width=16, dtype=torch.float32), sampler=name))
 
@@ -413,6 +413,6 @@ def test_a_pipeline_encodes_an_image_and_gives_it_back() -> None:
     x_1 = pipeline.encode(x0, steps=100)
     assert (x_1 - x0).abs().max() <= 0.03  # the flow of a standard normal is the identity for vp
     assert (pipeline.restore(x_1, sampler="core.ddim", steps=100) - x0).abs().max() <= 0.03
-    blur = rethaw.Pipeline(*load_text("degradation: kornia.gaussian_blur"), device="cpu")
+    blur = with_network(rethaw.Pipeline(*load_text("degradation: kornia.gaussian_blur"), device="cpu"))
     with pytest.raises(RethawError, match=r"DDIM inversion cannot encode for kornia\.gaussian_blur: it has no coeff"):
         blur.encode(x0)

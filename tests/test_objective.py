@@ -67,7 +67,7 @@ def test_a_reading_of_a_walk_is_the_reading_itself(kind: str) -> None:
     settings = RestorerConfig(prediction=kind)  # type: ignore[arg-type]
     rows = severity_rows(torch.stack([T, T / 2]), x0)
     there, here = Parameterization(settings, degradation.along(rows)), Parameterization(settings, degradation)
-    assert (there.prepared is None) == (kind in ("x0", "residual"))
+    assert (there.rows is None) == (kind in ("x0", "residual"))
     for t in rows:
         assert (there.read(x0, x_t, t).x0 - here.read(x0, x_t, t).x0).abs().max() <= 1e-9
         for mine, theirs in zip(there.inputs(x_t, t), here.inputs(x_t, t), strict=True):
@@ -299,7 +299,7 @@ def test_each_kind_trains_resumes_and_samples(tmp_path: Path, restorer: str, tra
     second.train(tmp_path / "parts", resume=True)
     straight = rethaw.Pipeline.from_yaml(path, ["train.lr_schedule=constant"])
     straight.train(tmp_path / "straight")
-    ours, theirs = second.restorer.state_dict(), straight.restorer.state_dict()  # type: ignore[union-attr]
+    ours, theirs = second.walker.restorer.state_dict(), straight.walker.restorer.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     made_by = rethaw.Pipeline.load(tmp_path / "whole").generate(2, steps=4)
     assert made_by.shape == (2, 3, 16, 16) and torch.isfinite(made_by).all() and made_by.abs().max() <= 1.0001

@@ -19,7 +19,7 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.ops import dense_blur, expand, generators, poisson_quantile, separable, separable_blur
 from tests.helpers import photos, recipe
-from tests.worlds import EVERY, degradation_id, images, made
+from tests.worlds import EVERY, degradation_id, images, made, with_network
 
 
 def levels(d: Any, x: Tensor, steps: int, state: Any = None) -> Tensor:
@@ -234,7 +234,7 @@ def test_a_severity_outside_the_range_is_refused(t: Any) -> None:
 
 
 def test_a_pipeline_refuses_such_a_severity(tmp_path: Path) -> None:
-    pipeline = rethaw.Pipeline.from_yaml(recipe(tmp_path, tmp_path, "core.gaussian_noise"))
+    pipeline = with_network(rethaw.Pipeline.from_yaml(recipe(tmp_path, tmp_path, "core.gaussian_noise")))
     for call in (pipeline.degrade, pipeline.encode):
         with pytest.raises(RethawError, match=r"severity 1\.2 is outside \[0, 1\]"):
             call(images(1, dtype=torch.float32), 1.2)

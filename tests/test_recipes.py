@@ -85,7 +85,7 @@ def test_each_level_is_its_definition(name: str, folder: Path) -> None:
     """All levels of one image, against the definition followed step by step."""
     path = [f"degradation.animal.path={folder}"] if "animorphosis" in name else []
     pipeline = rethaw.Pipeline.from_yaml(name, path, device="cpu")
-    d, T = pipeline.degradation, LEVELS[name]
+    d, T = pipeline.parts.degradation, LEVELS[name]
     side = 64 if "superres" in name else 32  # of which 6 halvings leave a pixel
     x = images(1, channels=1 if name.endswith("mnist") else 3, height=side, width=side)
     state = d.draw(x, generators(1, 1))

@@ -49,7 +49,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def same_weights(work: Path, run: str) -> bool:
     whole, other = (load_checkpoint(work / name / "checkpoint.pt") for name in ("whole", run))
     assert whole["step"] == other["step"] == 40
-    equal = all(torch.equal(whole[part][key], other[part][key]) for part in ("restorer", "ema") for key in whole[part])
+    equal = all(torch.equal(whole[part][key], other[part][key]) for part in ("network", "ema") for key in whole[part])
     return equal and (work / "whole/model.safetensors").read_bytes() == (work / run / "model.safetensors").read_bytes()
 
 

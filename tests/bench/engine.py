@@ -15,6 +15,7 @@ from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import LEAST_ALPHA
 from rethaw.engine.sampling.walking import last
 from tests.bench.timing import medians
+from tests.worlds import with_network
 
 STEPS = 50
 CASES: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
@@ -40,7 +41,7 @@ def engine(use: str, sampler: str, prediction: str, x: Tensor) -> Callable[[], T
     """The whole of rethaw: pipeline, host, sampler, restorer with clipping."""
     text = f"degradation: {use}\nrestorer: {{prediction: {prediction}}}\nsampler: {{use: {sampler}, steps: {STEPS}}}"
     pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
-    pipeline.restorer = Restorer(Trivial())
+    with_network(pipeline, Restorer(Trivial()))
     rng = torch.Generator().manual_seed(0)
     return lambda: last(pipeline.trajectory(x, generator=rng)).x
 

@@ -139,7 +139,7 @@ def generations(folder: Path) -> tuple[list[str], list[list[Tensor]], list[str]]
         pipeline = trained(folder / name.split()[-1], degradation, LENGTHS["many"], 32, fitted)
         x, state = pipeline.start(4, seed=SEED)
         real = torch.stack([data.item(i, generators(i, 1)[0])["image"] for i in range(16)])
-        known = None if hasattr(pipeline.degradation, "infer") else state
+        known = None if hasattr(pipeline.parts.degradation, "infer") else state
         options = {"state": known, "steps": 50}
         made = {
             n: last(pipeline.trajectory(x, sampler=f"core.{n}", generator=generators(1, 4), **options))

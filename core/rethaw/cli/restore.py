@@ -86,12 +86,12 @@ def restore(
         folder / "report.json",
         {**content, **described(walker.parts, how), "images": report.images, "failed": report.failed},
     )
+    if len(files) == 1 and report.failed:
+        raise RethawError(report.failed[0]["error"], report.failed[0]["hint"])
     tell(report.images, report.failed, folder, len(files) - len(left))
     if report.stopped:
         say(f"stopped: {len(left) - len(report.images) - len(report.failed)} of {len(files)} images are left")
         say("go on with the same command and --skip-done")
-    if len(files) == 1 and report.failed:
-        raise RethawError(report.failed[0]["error"], report.failed[0]["hint"])
     if report.failed or report.stopped:
         raise typer.Exit(130 if report.stopped else 2)
 

@@ -62,7 +62,7 @@ def not_there(name: str, path: Path) -> RethawError:
     if is_path(name):
         hint = nearest_files(path) or suggest(Path(name).stem)
         return RethawError(f"there is no file {shown(str(path))}", hint)
-    hint = nearest_files(path) or nearest_runs(name) or suggest(name)
+    hint = nearest_files(path) or " ".join(filter(None, (suggest(name), nearest_runs(name))))
     return RethawError(f"there is no file {shown(str(path))} and no recipe {shown(name)}", hint)
 
 

@@ -208,7 +208,7 @@ def test_tokens_go_through_training_and_cross_attention_to_what_is_generated(tmp
         tmp_path / "run"
     )
     pipeline = rethaw.Pipeline.load(tmp_path / "run")
-    heard = {name: p for name, p in pipeline.restorer.named_parameters() if "cross" in name}  # type: ignore[union-attr]
+    heard = {name: p for name, p in pipeline.walker.restorer.named_parameters() if "cross" in name}
     assert heard and all(float(p.detach().abs().max()) > 0 for p in heard.values()), (
         "cross-attention has learnt nothing"
     )
