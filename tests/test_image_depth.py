@@ -21,6 +21,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_png
 
 from rethaw.images import from_pil, read_image, to_picture, write_image
+from rethaw.images.deep_read import stated_bits
 from rethaw.images.transparency import HIDDEN, filled
 from tests.test_images import png, scaled, srgb
 
@@ -154,6 +155,24 @@ def test_what_is_read_at_8_bits_says_so(tmp_path: Path) -> None:
         assert any("at 8 bits" in note for note in read_image(tmp_path / name).notes), name
     deep = deep_png(tmp_path / "a.png", words(3, 4, 3))
     assert "16-bit colour was read at 8 bits" in from_pil(Image.open(deep)).notes[0]
+
+
+def test_stated_bits_of_formats_that_are_read_at_8(tmp_path: Path) -> None:
+    """JPEG 2000: Ssiz of the first component, ISO 15444-1 A.5.1. AVIF: high_bitdepth and twelve_bit of av1C."""
+    colours = Image.fromarray(words(16, 16, 3).astype(np.uint8))
+    colours.save(tmp_path / "a.jp2")
+    colours.save(tmp_path / "a.avif")
+    for name, mark, at, patches in (
+        ("a.jp2", b"\xff\x4f\xff\x51", 42, {7: 8, 11: 12, 15: 16, 0x8B: 12}),
+        ("a.avif", b"av1C", 6, {0x0C: 8, 0x4C: 10, 0x6C: 12}),
+    ):
+        data = bytearray((tmp_path / name).read_bytes())
+        kind = Image.open(tmp_path / name).format
+        for byte, bits in patches.items():
+            data[data.index(mark) + at] = byte
+            (tmp_path / name).write_bytes(data)
+            assert stated_bits(tmp_path / name, str(kind)) == bits
+    assert read_image(tmp_path / "a.jp2").notes == ("its 12 bits were read at 8, all that Pillow can",)
 
 
 # --- 16 bits: writing ----------------------------------------------------------------------------------------

@@ -90,7 +90,10 @@ def _as(tile: Any, layout: str) -> Any:
 
 def stated_bits(path: Path, format: str) -> int:
     """How many bits a JPEG 2000 or AVIF file says that its values have; 8 for what says nothing."""
-    head = path.read_bytes()[: 2**16] if format in ("JPEG2000", "AVIF") else b""
+    if format not in ("JPEG2000", "AVIF"):
+        return 8
+    with path.open("rb") as file:
+        head = file.read(2**16)
     if (at := head.find(b"\xff\x4f\xff\x51")) >= 0 and len(head) > at + 42:
         return (head[at + 42] & 0x7F) + 1
     if (at := head.find(b"av1C")) >= 0 and len(head) > at + 6:
