@@ -200,6 +200,25 @@ def test_learned_variance_is_that_of_diffusers(seed: int) -> None:
         walk(chosen, liar, x, degradation)
 
 
+@pytest.mark.parametrize("keys", [{}, {"levels": 40}, {"span": [0.2, 1.0]}], ids=str)
+@pytest.mark.parametrize("process", [{}, {"process": "ve"}, {"process": "sub_vp"}, {"process": "flow"}], ids=str)
+def test_a_learned_variance_lies_between_the_bounds(process: dict[str, Any], keys: dict[str, Any]) -> None:
+    """Networks give v outside [0, 1] on some values, which is the nearer bound; and the last step has no variance."""
+    degradation, x0 = noise(**process, **keys), images(2, height=8, width=8, dtype=torch.float32)
+    x, _ = degradation.prior(x0, generators(1, 2))
+    wide = torch.linspace(-300, 300, x0[0].numel()).view_as(x0[:1]).expand_as(x0)
+
+    def drawn(variance: str, v: Tensor) -> Tensor:
+        chosen = sampler("core.ddpm", variance=variance, steps=6)
+        stations = walk(chosen, lambda x, t: Prediction(liar(x, t).x0, v), x, degradation)
+        assert all(torch.isfinite(station.x).all() for station in stations)
+        return stations[-1].x
+
+    assert (drawn("learned", wide) - drawn("learned", wide.clamp(0, 1))).abs().max() == 0
+    for variance, v in (("small", -0.3), ("small", 0.0), ("large", 1.0), ("large", 40.0)):
+        assert torch.allclose(drawn("learned", torch.full_like(x0, v)), drawn(variance, wide), atol=1e-5)
+
+
 def test_edm_steps_with_noise_as_in_diffusers() -> None:
     """Churn: γ, σ̂ and the noise that reaches it, with the Euler step that diffusers has for it."""
     from diffusers import EDMEulerScheduler
@@ -387,8 +406,12 @@ def test_noise_is_added_only_to_gaussian_noise() -> None:
         assert (oracle[-1].x - x).abs().max() <= 1e-6
 
 
-def test_ddim_is_cold_sampling_with_inferred_noise() -> None:
-    x, degradation = images(seed=3), noise()
+@pytest.mark.parametrize(
+    "keys", [{}, {"span": [0.25, 0.9]}, {"levels": 7}, {"schedule": [[0, 0], [0.3, 0.4], [0.6, 0.4], [1, 1]]}], ids=str
+)
+@pytest.mark.parametrize("process", PROCESSES, ids=["vp", "ve", "flow"])
+def test_ddim_is_cold_sampling_with_inferred_noise(process: dict[str, Any], keys: dict[str, Any]) -> None:
+    x, degradation = images(seed=3), noise(**process, **keys)
     cold = walk(sampler("core.cold", state="inferred", steps=10), liar, x, degradation)
     ddim = walk(sampler("core.ddim", steps=10), liar, x, degradation)
     flow = walk(sampler("core.flow", steps=10, solver="euler"), liar, x, degradation)

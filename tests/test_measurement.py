@@ -10,7 +10,7 @@ import torch
 
 import rethaw
 from rethaw.api import Observation
-from rethaw.ops import expand, generators, pseudo_inverse, randn, shown_by_mask
+from rethaw.ops import expand, generators, pseudo_inverse, randn, through_mask
 from tests.bench.posterior import biases
 from tests.gaussian import Dense, Without, World
 from tests.worlds import images, liar, made, oracle
@@ -117,7 +117,7 @@ def test_ddnm_takes_the_null_space_from_the_restorer() -> None:
 
 @pytest.mark.parametrize("σ_y", [0.05, 0.5])
 def test_noise_of_the_measurement_never_adds_to_the_noise_of_a_step(σ_y: float) -> None:
-    """DDNM+ (2212.00490, section 3.3): the variance of x_s given x_t is (ησ_s)², whatever the noise of the measurement."""
+    """DDNM+ (2212.00490, section 3.3): the variance of x_s given x_t is (ησ_s)², however noisy the measurement."""
     from rethaw.builtin.samplers.measured.ddnm import DDNM
     from rethaw.builtin.samplers.measured.params import DDNM as Params
 
@@ -264,7 +264,13 @@ def test_what_a_mask_shows_is_told_for_any_degradation(size: tuple[int, int, int
     def shown(text: str, at: float = 1.0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         degradation = made(("", text))
         state, t = degradation.draw(x0, generators(5, 2)), expand(at, x0)
-        found = shown_by_mask(degradation, x0, t, state)
+        y = degradation.degrade(x0, t, state)
+        repaired, found = through_mask(degradation, y, t, state)
+        assert (repaired - y).abs().max() <= 1e-6
+        for colour in (-1.0, 0.0, 1.0):  # whatever is painted where nothing is left, y comes out
+            lost = degradation.degrade(x0, t, state) == degradation.degrade(-x0, t, state)
+            painted = through_mask(degradation, torch.where(lost, colour, y), t, state)[0]
+            assert (painted - y).abs().max() <= 1e-6 or not found.any()
         changed = [(degradation.degrade(x, t, state) - x).abs() for x in (x0, -x0, x0.flip(-1))]
         assert not found[torch.stack(changed).amax(0) > 0.01].any()
         return found, state

@@ -65,6 +65,21 @@ def test_cold_sampling_recovers_x0_under_any_restorer_where_the_degradation_is_l
     assert (naive[-1].x - x0).abs().max() > 0.1
 
 
+def test_it_does_not_where_what_is_added_depends_on_the_image() -> None:
+    """A fade is linear in t too, but e = c - x0: the mean of the estimates comes out."""
+    x0, c = images(), torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64).view(1, 3, 1, 1)
+    fade = rethaw.build("degradation", "core.fade", colour=[0.3, -0.2, 0.5])
+    found = walk(rethaw.build("sampler", "core.cold", steps=9), liar, fade.degrade(x0, expand(1.0, x0), {}), fade, {})
+    x, estimates = c.expand_as(x0), []
+    for i in range(9, 0, -1):
+        guess = liar(x, expand(i / 9, x0)).x0
+        estimates.append(guess)
+        x = x - ((1 - i / 9) * guess + i / 9 * c) + ((1 - (i - 1) / 9) * guess + (i - 1) / 9 * c)
+    assert (found[-1].x - x).abs().max() <= 1e-9
+    assert (found[-1].x - torch.stack(estimates).mean(0)).abs().max() <= 1e-9
+    assert (found[-1].x - x0).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("steps", [10, 50])
 def test_cold_sampling_with_inferred_noise_is_ddim(steps: int) -> None:
     from diffusers import DDIMScheduler

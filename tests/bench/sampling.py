@@ -1,4 +1,4 @@
-"""What a sampling step costs beside its network, which here is one multiplication: rethaw, a loop by hand, other libraries."""
+"""What a sampling step costs beside a network of one multiplication: rethaw, a loop by hand, other libraries."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def others() -> list[str]:
 
 
 def run() -> list[str]:
-    """Markdown lines: µs a step of each contestant, and rethaw's ratio to the loop by hand, which is to be below two."""
+    """Markdown lines: µs a step of each contestant, and rethaw's ratio to the loop by hand, to be below two."""
     who = ("by hand", "rethaw", *LIBRARIES)
     lines = [f"| µs a step, trivial network | {' | '.join(who)} | ratio |", "|---|" + "---:|" * (len(who) + 1)]
     for shape in SHAPES:

@@ -10,7 +10,7 @@ from rethaw.ops.draws import rand
 from rethaw.ops.pseudoinverse import linear_part
 
 KNOWN = 0.999  # of a pixel's value must be left by a soft mask
-SAME = 1e-4
+SAME, NOTHING = 1e-4, 1e-6
 
 
 def mask_of(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -24,12 +24,21 @@ def mask_of(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> 
     return k, b, (apply(probe) - k * probe).abs().flatten(1).amax(1) < SAME
 
 
-def shown_by_mask(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> Tensor:
-    """Where a mask leaves values as they are, (B, C, H, W); nowhere if the degradation is no mask.
+def through_mask(degradation: Degradation, y: Tensor, t: Tensor, state: State) -> tuple[Tensor, Tensor]:
+    """Degraded images y (B, C, H, W), and where a mask shows their values as they were; nowhere if D is no mask.
 
-    What is only partly left, or has something added to it, is not shown.
+    What the mask hides is in y as the mask leaves it, whatever was painted there: its colour would else be taken for a
+    trace of x0. What is only partly left, or has something added to it, is neither shown nor hidden. t (B,).
     """
     if not getattr(degradation, "linear", False):
-        return torch.zeros_like(like, dtype=torch.bool)
-    k, b, mask = mask_of(degradation, like, t, state)
-    return (k > KNOWN) & (b.abs() < SAME) & mask.view(-1, *(1,) * (like.dim() - 1))
+        return y, torch.zeros_like(y, dtype=torch.bool)
+    k, b, mask = mask_of(degradation, y, t, state)
+    each = (-1, *(1,) * (y.dim() - 1))
+    shown = (k > KNOWN) & (b.abs() < SAME) & mask.view(each)
+    hidden = (k < NOTHING) & shown.flatten(1).any(1).view(each)
+    return torch.where(hidden, b, y), shown
+
+
+def shown_by_mask(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> Tensor:
+    """Where a mask leaves values of images in the shape of `like` as they are; see `through_mask`."""
+    return through_mask(degradation, like, t, state)[1]

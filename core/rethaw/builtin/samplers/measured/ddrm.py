@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, Observation, Rng, State, has_svd
-from rethaw.builtin.samplers.measured.measured import MeasuredSampler, Move, Noise, unfit
+from rethaw.api import Observation, Rng, has_svd
+from rethaw.builtin.samplers.measured.measured import MeasuredSampler, Move, Noise
 from rethaw.builtin.samplers.measured.params import DDRM as Params
 from rethaw.ops import gains, linear_part, noise_of, randn
 
@@ -21,10 +21,7 @@ class DDRM(MeasuredSampler[Params]):
     Bias: it is exact for neither mean nor covariance of the posterior (docs/measurements.md measures how much).
     """
 
-    def check(
-        self, degradation: Degradation, state: State | None, observation: Observation | None = None
-    ) -> str | None:
-        return unfit(degradation, observation, "svd")
+    needs = ("svd",)
 
     def move(self, observation: Observation, x: Tensor) -> Move:
         y, measured, t_y, ξ, σ_y = observation

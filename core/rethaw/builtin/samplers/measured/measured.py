@@ -46,9 +46,13 @@ def unfit(degradation: Degradation, observation: Observation | None, *needs: str
 
 
 class MeasuredSampler(Generic[Params]):
-    """A sampler that restores from a measurement, in even steps. A subclass has `move`, or its own `trajectory`."""
+    """A sampler that restores from a measurement, in even steps. A subclass has `move`, or its own `trajectory`.
+
+    needs: what the measurement must have, as of `unfit`.
+    """
 
     measures = True
+    needs: tuple[str, ...] = ()
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -56,7 +60,7 @@ class MeasuredSampler(Generic[Params]):
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
     ) -> str | None:
-        return unfit(degradation, observation)
+        return unfit(degradation, observation, *self.needs)
 
     def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
         return torch.linspace(start, 0.0, self.params.steps + 1, dtype=torch.float64)

@@ -14,7 +14,6 @@ from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler, LinearStepSampler
 from rethaw.builtin.samplers.noise.params import ConsistentAnnealed as ConsistentParams
 from rethaw.builtin.samplers.noise.params import Langevin as LangevinParams
-from rethaw.builtin.samplers.noise.spacing import below
 from rethaw.ops import last_step, quotient, randn, reciprocal, schedule
 
 
@@ -22,12 +21,11 @@ class Langevin(CoefficientSampler[LangevinParams]):
     """Annealed Langevin dynamics (NCSN, 1907.05600, Algorithm 1).
 
     At each noise level σ_i, T times x ← x + α_i/2 s + √α_i z. The step is α_i = ε σ_i²/σ_L²; `step_size` is ε/σ_L², so
-    that α_i = step_size · σ_i². At the end x keeps the last level's noise, or is denoised (2006.09011, technique 5's
-    companion; 2009.05475, section 3.1).
+    that α_i = step_size · σ_i². At the end x keeps the last level's noise, or is denoised (2009.05475,
+    section 3.1).
     """
 
-    def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
-        return below(degradation, super().severities(degradation, start))
+    scaled = True
 
     def trajectory(
         self,
@@ -60,8 +58,7 @@ class ConsistentAnnealed(LinearStepSampler[ConsistentParams]):
     apart that η alone would leave more, η is 1 - σ_s/σ_t; so a step to σ = 0 is the denoising of section 3.1.
     """
 
-    def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
-        return below(degradation, super().severities(degradation, start))
+    scaled = True
 
     def rows(self, degradation: HasCoefficients, times: Tensor, α: Tensor, σ: Tensor) -> tuple[Tensor, ...]:
         σ = σ * reciprocal(α)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethaw.api import Degradation, HasCoefficients, Observation, Prediction, Restore, Rng, State, Step
 from rethaw.builtin.samplers.noise.params import Spacing
-from rethaw.builtin.samplers.noise.spacing import spaced
+from rethaw.builtin.samplers.noise.spacing import below, spaced
 from rethaw.ops import combine, last_step, needs_coefficients, randn, schedule
 
 
@@ -26,9 +26,12 @@ Params = TypeVar("Params", bound=Spaced)
 
 
 class CoefficientSampler(Generic[Params]):
-    """A sampler of degradations with coefficients: of Gaussian z only or of any, and with derivatives if `smooth`."""
+    """A sampler of degradations with coefficients.
 
-    gaussian, smooth = True, False
+    gaussian: of Gaussian z only. smooth: it needs their derivatives. scaled: it walks on x/α, so not from where α is 0.
+    """
+
+    gaussian, smooth, scaled = True, False, False
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -39,7 +42,8 @@ class CoefficientSampler(Generic[Params]):
         return needs_coefficients(degradation, gaussian=self.gaussian, smooth=self.smooth)
 
     def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
-        return spaced(degradation, self.params.spacing, self.params.steps, start)
+        t = spaced(degradation, self.params.spacing, self.params.steps, start)
+        return below(degradation, t) if self.scaled else t
 
 
 class LinearStepSampler(CoefficientSampler[Params]):

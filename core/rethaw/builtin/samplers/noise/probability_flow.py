@@ -10,7 +10,6 @@ from torch import Tensor
 from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import ProbabilityFlow as Params
-from rethaw.builtin.samplers.noise.spacing import below
 from rethaw.ops import FlowSolver, adaptive_solver, last_step, schedule
 
 
@@ -21,17 +20,12 @@ class ProbabilityFlow(CoefficientSampler[Params]):
     gives the stations asked for.
     """
 
-    smooth = True
+    smooth = scaled = True  # where α is 0, the flow may be infinitely steep
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         if params.solver == "adaptive":
             adaptive_solver()
-
-    def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
-        return below(
-            degradation, super().severities(degradation, start)
-        )  # the flow may be infinitely steep where α is 0
 
     def trajectory(
         self,
