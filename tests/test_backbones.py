@@ -13,6 +13,8 @@ import rethaw
 from rethaw.api import Context, RethawError
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
+from rethaw.testing import backbone_tests
+from rethaw.testing.backbones import BACKBONE_CHECKS, awake
 from tests.backbones import COND, falls, heard, images, returns_by_safetensors
 from tests.helpers import rethaw as command
 
@@ -27,6 +29,10 @@ ADM: dict[str, Any] = {
     "resample": "residual",
 }
 FORMS: list[dict[str, Any]] = [{}, ADM]
+
+TestContract = backbone_tests(
+    "core.unet", {}, ADM, {"norm": "group", "width": 16}, {"patch": 4, "bands": 0, "width": 16}
+)
 
 
 @pytest.mark.parametrize("params", FORMS, ids=["default", "adm"])
@@ -50,6 +56,43 @@ def test_its_weights_return(params: dict[str, Any], tmp_path: Path) -> None:
 def test_any_size_and_twice_the_channels_for_a_variance(params: dict[str, Any], height: int, width: int) -> None:
     net = rethaw.build("backbone", "core.unet", Context(3, 6), **params)
     assert tiled(Restorer(net), images(2, height, width), torch.ones(2), {}, None).shape == (2, 6, height, width)
+
+
+@pytest.mark.parametrize("params", [{}, {"norm": "group"}, {"attention": [0]}, ADM])
+def test_attention_is_for_one_size(params: dict[str, Any]) -> None:
+    """Statistics over more pixels of the same kind are the same; attention to more of them is not."""
+    net = rethaw.build("backbone", "core.unet", Context(3, 3), **params)
+    assert net.fixed_size == ("attention" in params)
+
+
+class Placed(torch.nn.Module):
+    """Adds to each pixel its place, along the height or along the width, or what `multiple` hides: a grid of 6."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.multiple, self.scale = how, 4, torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, cond: Any) -> torch.Tensor:
+        down, across = (torch.arange(n, dtype=x.dtype) for n in x.shape[-2:])
+        place = {"rows": 0.01 * down.unsqueeze(1), "columns": 0.01 * across, "grid": (across % 6 == 0).to(x.dtype)}
+        return self.scale * (x + place[self.how])
+
+
+@pytest.mark.parametrize(
+    "how, words",
+    [("rows", "on the image's size"), ("columns", "on the image's size"), ("grid", "shifted by multiple = 4")],
+)
+def test_the_kit_finds_a_network_that_does_not_say_so(how: str, words: str) -> None:
+    net, told = awake(Placed(how)), []
+    for check in BACKBONE_CHECKS.values():
+        try:
+            check(net, 3)
+        except AssertionError as error:
+            told.append(str(error))
+    assert any(words in each for each in told)
+    net.fixed_size = True  # type: ignore[assignment]
+    for check in BACKBONE_CHECKS.values():
+        check(net, 3)
 
 
 def test_attention_at_a_level_that_is_not_there_is_refused() -> None:

@@ -249,8 +249,11 @@ def has_svd(degradation: Degradation) -> TypeIs[HasSVD]:
 class Backbone(Protocol):
     """The bare network, an `nn.Module` built as `target(params, context)`.
 
-    Class attributes that the host reads: `accepts`, the condition keys it understands, and on the instance
-    `multiple`: the host pads H and W to a multiple of it (default 1).
+    Attributes that the host reads, of the class or of the instance: `accepts`, the condition keys it understands;
+    `multiple`, the side of its grid (default 1): the host pads H and W to a multiple of it and lets tiles begin at
+    multiples of it; `fixed_size` (default False), true of a network that answers well only at the size that it was
+    trained at, as with position embeddings or attention to all pixels: the host shows it larger images in tiles of
+    that size.
     """
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 import rethaw
 from rethaw.api import Context, RethawError
+from rethaw.engine.restorer.network import Restorer
+from rethaw.engine.restorer.tiles import tiled
+from rethaw.testing import backbone_tests
+from rethaw.testing.backbones import run_backbone_check
 
 ENCODERS = [
     "test_convnext",
@@ -34,6 +38,10 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("timm.unet", {"encoder": "resnet10t", "width": 8, "stride": 4, "blocks": 1}),
     ("timm.vit", {"width": 64, "heads": 2, "depth": 3}),
 ]
+
+
+TestUNet = backbone_tests("timm.unet", *({"encoder": e, "width": 8, "blocks": 1} for e in (*ENCODERS[:2], ENCODERS[3])))
+TestViT = backbone_tests("timm.vit", FAMILIES[2][1])
 
 
 def unet(encoder: str, channels: int = 3, cond: dict[str, int] | None = None, **params: Any) -> Any:
@@ -71,6 +79,31 @@ def test_encoders_of_many_families(encoder: str) -> None:
     assert not idle, f"a part of the encoder is not used: {idle[:3]}"
 
 
+@pytest.mark.parametrize(
+    "encoder, attends",
+    [
+        ("test_convnext", False),
+        ("resnet10t", False),
+        ("efficientnet_b0", False),  # a mean over all pixels of the same kind stays what it was
+        ("poolformer_s12", False),
+        ("swin_tiny_patch4_window7_224", True),
+        ("test_vit", True),
+        ("edgenext_xx_small", True),
+        ("efficientvit_b0", True),  # linear attention: no softmax, but sums over all pixels
+    ],
+)
+def test_encoders_that_attend_are_for_one_size(encoder: str, attends: bool) -> None:
+    assert unet(encoder).fixed_size == attends
+
+
+def test_a_vit_must_say_that_it_is_for_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = rethaw.build("backbone", "timm.vit", Context(3, 3), **FAMILIES[2][1])
+    assert net.fixed_size
+    monkeypatch.setattr(type(net), "fixed_size", False)
+    with pytest.raises(AssertionError, match="set fixed_size = True"):
+        run_backbone_check("larger_images_are_no_different", "timm.vit", FAMILIES[2][1])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 4])
 @pytest.mark.parametrize("name, params", [FAMILIES[0], FAMILIES[2]])
 def test_channels(name: str, params: dict[str, Any], channels: int) -> None:
@@ -81,9 +114,6 @@ def test_channels(name: str, params: dict[str, Any], channels: int) -> None:
 
 @pytest.mark.parametrize("height, width", [(17, 40), (5, 3)])
 def test_odd_sizes_in_a_pipeline(height: int, width: int) -> None:
-    from rethaw.engine.restorer.network import Restorer
-    from rethaw.engine.restorer.tiles import tiled
-
     for name, params in FAMILIES:
         net = rethaw.build("backbone", name, Context(3, 3), **params)
         x = images(2, height, width)

@@ -26,9 +26,16 @@ class RMSNorm2d(nn.Module):
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * self.gain[:, None, None]
 
 
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm (1803.08494) that takes a map of one pixel too, where `nn.GroupNorm` refuses a group of one value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def normaliser(kind: str, channels: int) -> nn.Module:
-    """rms, or group: GroupNorm (1803.08494) of at most 32 groups."""
-    return RMSNorm2d(channels) if kind == "rms" else nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    """rms, or group: of at most 32 groups."""
+    return RMSNorm2d(channels) if kind == "rms" else GroupNorm(math.gcd(GROUPS, channels), channels)
 
 
 class SeverityEmbedding(nn.Module):

@@ -100,6 +100,7 @@ class UNet(nn.Module):
         widths, joined = shape.widths, 2 if params.skips == "concat" else 1
         self.patch, self.bands, self.concat = params.patch, params.bands, params.skips == "concat"
         self.multiple = params.patch * 2 ** (len(widths) - 1)
+        self.fixed_size = bool(params.attention)
         seen = context.in_channels * (1 + params.bands) + context.cond.get("image", 0)
 
         self.severity = SeverityEmbedding(shape.embedding)

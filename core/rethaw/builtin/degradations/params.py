@@ -22,7 +22,7 @@ class GaussianNoise:
         vp with σ = 1 - α²: 2011.13456) or flow (α = 1 - u, σ = u: rectified flow).
     alpha_bar: α² of vp and sub_vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at
         1000 levels).
-    levels: with it, α² of vp is the published discrete table of that length, exactly.
+    levels: with it, α² of vp is a table of that length: of cosine and linear the published one.
     sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
     sigma_max: of ve, at full strength.
     """
@@ -56,7 +56,7 @@ class Blend:
         Without it, four photographs of scikit-image.
     process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
     alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
-    levels: with it, α² of vp is the published discrete table of that length, exactly.
+    levels: with it, α² of vp is a table of that length: of cosine and linear the published one.
     """
 
     path: Path | None = None
@@ -205,7 +205,7 @@ SPECS: list[Spec] = [
         linear=True,
         continuous=False,
         bounded=True,
-        summary="The published masks of Cold Diffusion, exactly, level by level.",
+        summary="The published masks of Cold Diffusion, level by level.",
     ),
     degradation(
         "desaturate",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from timm.models._features import FeatureDictNet, FeatureGetterNet
 from torch import Tensor, nn
 
 from rethaw.api import RethawError
+from rethaw_timm.reach import attends
 
 ANY_SIZE = {"strict_img_size": False, "dynamic_img_size": True}
 """What timm's transformers call it when they take images of any size."""
@@ -85,6 +87,8 @@ def any_size(name: str) -> dict[str, Any]:
 class Encoder(nn.Module):
     """The feature maps of a timm model: (B, Cin, H, W) → those of `channels`, finest first, at the `strides`.
 
+    `multiple`: sides must be multiples of it. `fixed_size`: it attends, so that a larger image is another
+    task than the one that it was trained for.
     Raises RethawError for a model without features, or without any down to the stride.
     """
 
@@ -105,7 +109,10 @@ class Encoder(nn.Module):
         info: Any = self.model.feature_info
         self.channels, self.strides = list(info.channels()), list(info.reduction())
         self.channels_last = str(getattr(self.model, "output_fmt", "NCHW")) in ("NHWC", "Format.NHWC")
-        self.multiple = self.find_multiple(name, channels)
+        with evaluating(self), torch.no_grad():
+            self.multiple = self.find_multiple(name, channels)
+            images = (self.blank(channels, self.multiple, times * self.multiple) for times in (2, 4))
+            self.fixed_size = attends(self, *images)
 
     def probe(self, name: str, options: Mapping[str, Any]) -> Any:
         """The whole encoder, for what its features are."""
@@ -121,26 +128,36 @@ class Encoder(nn.Module):
 
     def find_multiple(self, name: str, channels: int) -> int:
         """The side that images must be a multiple of: the coarsest stride, or more where windows have to fit."""
-        training, reason = self.training, ""
-        self.eval()
+        reason = ""
         for window in WINDOWS:
             side = int(self.strides[-1]) * window
             try:
-                with torch.no_grad():
-                    maps = self(torch.zeros(1, channels, side, 2 * side, device=next(self.parameters()).device))
+                maps = self(self.blank(channels, side, 2 * side))
             except (RuntimeError, AssertionError, ValueError) as error:
-                reason = str(error).splitlines()[0]
+                reason = f": {str(error).splitlines()[0]}"
                 continue
             if all(f.shape[-1] * s == 2 * side for f, s in zip(maps, self.strides, strict=True)):
-                self.train(training)
                 return side
-        raise RethawError(
-            f"the encoder {name} takes images of one size only{f': {reason}' if reason else ''}", self.examples()
-        )
+        raise RethawError(f"the encoder {name} takes images of one size only{reason}", self.examples())
+
+    def blank(self, channels: int, height: int, width: int) -> Tensor:
+        """One image of zeros, where the weights are."""
+        return torch.zeros(1, channels, height, width, device=next(self.parameters()).device)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.model(x)
         return [f.permute(0, 3, 1, 2) if self.channels_last else f for f in maps]
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, for a block."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
 
 
 def finest(strides: list[int], most: int) -> list[int]:

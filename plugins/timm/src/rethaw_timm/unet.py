@@ -74,7 +74,7 @@ class UNet(nn.Module):
         self.bands, self.image = params.bands, "image" in context.cond
         wanted = (params.pretrained, params.weights) if context.initial else (False, None)
         self.encoder = Encoder(params.encoder, seen, params.stride, *wanted)
-        self.multiple = self.encoder.multiple
+        self.multiple, self.fixed_size = self.encoder.multiple, self.encoder.fixed_size
 
         own = [stride for stride in (1, 2, 4, 8, 16) if stride < self.encoder.strides[0]]
         sizes = [width * min(stride, WIDEST) for stride in own]

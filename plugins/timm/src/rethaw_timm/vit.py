@@ -1,8 +1,9 @@
 """A restorer of transformer blocks, DiT (Peebles and Xie 2022, arXiv 2212.09748), on timm's attention and perceptron.
 
 The severity and the condition's vector give each block its scales, shifts and gates by one linear layer that starts at
-zero (adaLN-zero), so every block starts as the identity. Positions are two-dimensional sinusoids, made for the size of
-the image at hand. Tokens of a condition are heard by cross-attention, as in PixArt-α (2310.00426).
+zero (adaLN-zero), so every block starts as the identity. Positions are two-dimensional sinusoids: it works on any size,
+but answers well only at the one that it was trained at. Tokens of a condition come in by cross-attention, as in
+PixArt-α (2310.00426).
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class ViT(nn.Module):
     """The network of `timm.vit`."""
 
     accepts: ClassVar[tuple[str, ...]] = ("vector", "tokens", "image")
+    fixed_size: ClassVar[bool] = True  # it has seen no position beyond its training size, nor so many tokens
 
     def __init__(self, params: Params, context: Context) -> None:
         super().__init__()
