@@ -21,7 +21,6 @@ import rethaw
 from rethaw.api import Figure, figure
 from rethaw.files import write_text
 from rethaw.images import find_images, read_image
-from rethaw.ops import generators
 
 BATCH = 256
 PIPELINE = """
@@ -50,29 +49,24 @@ def trained(folder: Path, data: Path, overrides: Sequence[str]) -> Any:
     return rethaw.Pipeline.load(folder, [o for o in overrides if not o.startswith("train.")])
 
 
-def restorations(pipeline: Any, clean: Tensor, first: int, steps: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+def restorations(pipeline: Any, clean: Tensor, seed: int, steps: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
     """The degraded images, and what one step and each number of cold steps make of them."""
-    x, state = pipeline.degrade(clean, 1.0, 0, first)
+    x, state = pipeline.degrade(clean, seed=seed)
     yield "degraded", x
-    given = {"state": pipeline.known(state), "generator": generators(1, len(clean), first)}
     for name, sampler, count in [("direct", "core.direct", 1), *((f"cold {n}", "core.cold", n) for n in steps)]:
-        *_, last = pipeline.restoration(x, 1.0, sampler=sampler, steps=count, **given)
-        yield name, last.x
+        given = {"state": pipeline.parts.known(state), "sampler": sampler, "steps": count, "seed": seed}
+        yield name, pipeline.restore(x, 1.0, **given)
 
 
 def measured(pipeline: Any, files: Sequence[Path], steps: Sequence[int]) -> dict[str, list[Figure]]:
     """The figures of each row, in the order of the pipeline's metrics."""
-    meters: dict[str, list[Any]] = {}
+    meters: dict[str, dict[str, Any]] = {}
     for first in range(0, len(files), BATCH):
         clean = torch.stack([read_image(file, 3).pixels for file in files[first : first + BATCH]])
-        for name, image in restorations(pipeline, clean, first, steps):
-            if name not in meters:
-                used = pipeline.config.metrics
-                meters[name] = [pipeline.registry.build("metric", m.use, m.params) for m in used]
-            for meter in meters[name]:
-                meter.update(image.cpu(), clean)
-    names = [item.id for item in pipeline.config.metrics]
-    return {row: [figure(m, n) for m, n in zip(of, names, strict=True)] for row, of in meters.items()}
+        for name, image in restorations(pipeline, clean.to(pipeline.parts.device), first, steps):
+            for meter in meters.setdefault(name, pipeline.parts.metrics()).values():
+                meter.update(image, clean.to(image.device))
+    return {row: [figure(meter, name) for name, meter in of.items()] for row, of in meters.items()}
 
 
 def table(rows: dict[str, list[Figure]]) -> str:
