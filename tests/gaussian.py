@@ -90,7 +90,10 @@ class World:
         return self.μ + gain @ apart, self.c - gain @ self.a @ self.c
 
     def bias(self, x: Tensor) -> tuple[float, float]:
-        """How far samples (B, 1, 2, 3) are from it: of the mean, in its own standard deviations (root mean square), and the ratio of total variance."""
+        """How far samples (B, 1, 2, 3) are from it.
+
+        Of the mean, in its own standard deviations (root mean square), and the ratio of total variance.
+        """
         mean, cov = self.posterior()
         spread = cov.trace()
         return float(((flat(x).mean(0) - mean).square().sum() / spread).sqrt()), float(flat(x).var(0).sum() / spread)

@@ -30,7 +30,8 @@ def recipe(folder: Path, data: Path, degradation: str = "{use: core.desaturate}"
     path = folder / "small.yaml"
     path.write_text(
         f"version: 1\ndata: {{use: core.folder, path: {data}, size: 16}}\ndegradation: {degradation}\n"
-        "backbone: {use: core.unet, width: 8, multipliers: [1], blocks: 1}\nrestorer: {prediction: residual}\nsampler: {use: core.cold, steps: 3}\n"
+        "backbone: {use: core.unet, width: 8, multipliers: [1], blocks: 1}\nrestorer: {prediction: residual}\n"
+        "sampler: {use: core.cold, steps: 3}\n"
         f"train: {{steps: 4, batch_size: 2, checkpoint_every: 2, warmup: 0}}\n{extra}"
     )
     return path

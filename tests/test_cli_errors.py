@@ -28,7 +28,8 @@ MISTAKES = [
     (f"validate {'n' * 300}", "File name too long"),
     (
         "validate misspelt.yaml",
-        "misspelt.yaml:2:20: degradation: there is no degradation 'kornia.gausian_blur'\n    Did you mean kornia.gaussian_blur",
+        "misspelt.yaml:2:20: degradation: there is no degradation 'kornia.gausian_blur'\n"
+        "    Did you mean kornia.gaussian_blur",
     ),
     ("validate absent.yaml", "absent.yaml:2:14: degradation: no installed plugin is named 'nowhere'"),
     ("validate kind.yaml", "kind.yaml:2:14: degradation: core.cold is a sampler, not a degradation"),

@@ -50,7 +50,8 @@ class Tokens:
 
 
 def test_several_conditioners_stand_side_by_side() -> None:
-    text = f"[{{use: core.label, classes: [cat, dog]}}, {{id: second, use: core.label, field: kind, classes: [a, b, c]}}, {PIXELS}]"
+    second = "{id: second, use: core.label, field: kind, classes: [a, b, c]}"
+    text = f"[{{use: core.label, classes: [cat, dog]}}, {second}, {PIXELS}]"
     made, x = conditioners(text), images(2, dtype=torch.float32)
     assert made.widths == {"vector": 5, "image": 3}
     cond = made.of_items({"image": x, "label": ["cat", "dog"], "kind": ["c", "a"]}, x, generators(0, 2))

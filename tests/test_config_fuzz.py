@@ -144,7 +144,7 @@ def test_spoilt_overrides(part: int) -> None:
             key = rng.choice(keys) if rng.random() < 0.6 else spoilt_text(rng.choice(keys), rng)
             value = rng.choice([json.dumps(rng.choice(JUNK)), str(rng.choice(JUNK)), spoilt_text("[a, {b: 1}]", rng)])
             words.append(f"{key}={value}" if rng.random() < 0.95 else key)
-        refused += not survives(lambda: load_text(RICH, words, "rich.yaml"), "rich.yaml")
+        refused += not survives(lambda words=words: load_text(RICH, words, "rich.yaml"), "rich.yaml")
     assert refused > 20
 
 

@@ -68,7 +68,7 @@ def test_renoising_is_restoring_then_adding_less_noise() -> None:
 
 
 def test_noise_on_x1_breaks_the_symmetry_of_a_flat_start() -> None:
-    """A restorer that treats all pixels alike leaves a flat image flat, whatever it does; δ is added once, at the start."""
+    """A restorer that treats all pixels alike leaves a flat image flat; δ is added once, at the start."""
     blur, flat = rethaw.build("degradation", "kornia.gaussian_blur"), torch.zeros(2, 3, 8, 8)
     found = {}
     for δ in (0.0, 0.01):

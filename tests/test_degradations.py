@@ -120,7 +120,7 @@ def test_a_list_is_applied_in_order_with_states_by_id(tmp_path: Any) -> None:
     pipeline = rethaw.Pipeline.from_yaml(
         _write(
             tmp_path,
-            "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, {use: core.gaussian_noise}]",
+            "degradation: [{id: blur, use: kornia.gaussian_blur}, {id: hole, use: core.mask}, core.gaussian_noise]",
         )
     )
     composed, x0, t = pipeline.parts.degradation, images(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)

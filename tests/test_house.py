@@ -1,4 +1,4 @@
-"""The house as docs/house.md draws it: who imports whom, no circles, and the ways of an image and of a training step."""
+"""The house as docs/house.md draws it: who imports whom, no circles, the ways of an image and a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where σ is 0, or stands still, along a part of a walk: every sampler, process, host keys and start, under an oracle."""
+"""Where σ is 0, or stands still, on a part of a walk: every sampler, process, host keys and start, under an oracle."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ PAPERS = {
     "min_snr": lambda snr: torch.minimum(snr, torch.tensor(5.0)),
     "p2": lambda snr: snr / (1 + snr),
 }
-"""The weight of the squared error of x̂0: eps-loss (2006.11239), min-SNR-5 (2303.09556), P2 with k = γ = 1 (2204.00227)."""
+"""The weight of the squared error of x̂0: eps-loss (2006.11239), min-SNR-5 (2303.09556), P2, k = γ = 1 (2204.00227)."""
 
 
 @pytest.mark.parametrize("weighting", list(PAPERS))

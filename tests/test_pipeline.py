@@ -289,7 +289,10 @@ def test_a_backbone_of_the_wrong_shape_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_state_that_only_a_part_of_which_can_be_inferred_is_not_inferred(tmp_path: Path) -> None:
-    text = "degradation: [{use: core.mask}, {use: core.gaussian_noise}]\nbackbone: {use: core.unet, width: 8, multipliers: [1]}"
+    text = (
+        "degradation: [{use: core.mask}, {use: core.gaussian_noise}]\n"
+        "backbone: {use: core.unet, width: 8, multipliers: [1]}"
+    )
     pipeline = rethaw.Pipeline(*load_text(text), device="cpu")
     with_network(pipeline)
     x_t, state = pipeline.degrade(images(2, height=16, width=16).float())

@@ -38,7 +38,7 @@ def wait_for(condition: object, process: subprocess.Popen[str], seconds: float =
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a pipeline (random noise and a mask, EMA, an estimate of the severity) and its training without interruption."""
+    """A folder with a pipeline (noise and a mask, EMA, an estimate of the severity) and its whole training."""
     folder = tmp_path_factory.mktemp("resume")
     degradation = "[{use: core.mask}, {use: core.gaussian_noise}]"
     recipe(folder, photos(folder / "photos"), degradation, "severity: {estimate: true}\n")

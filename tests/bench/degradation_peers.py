@@ -1,4 +1,4 @@
-"""What a user would call instead: for each degradation, the nearest thing in another library, or the definition by steps.
+"""What a user would call instead: for each degradation, the nearest thing in another library, or its definition.
 
 A peer gets images (B, C, H, W) in [-1, 1] and a severity for each, and returns a call without arguments; what can be
 prepared beforehand (conversions, kernels' parameters) is not timed.

@@ -1,4 +1,4 @@
-"""Every installed degradation against the floor `a·x + b·n` of the same tensor, and against the peer of `degradation_peers`."""
+"""Every installed degradation against the floor `a·x + b·n` of the same tensor, and against its peer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ABOUT = {"core.mixture": {"of": [{"use": "core.desaturate"}, {"use": "core.gauss
 def run() -> Iterator[str]:
     """Markdown lines: ms a call with random t per image, ratios, and memory in input batches."""
     for shape in SHAPES:
-        yield f"Degradations, {'×'.join(map(str, shape))}, a random severity for each image; aim: 3 times the floor a·x + b·n"
+        size = "×".join(map(str, shape))
+        yield f"Degradations, {size}, a random severity for each image; aim: 3 times the floor a·x + b·n"
         yield ""
         yield "| degradation | ms | to the floor | memory | peer | peer, ms | peer to ours |"
         yield "|---|---:|---:|---:|---|---:|---:|"

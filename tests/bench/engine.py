@@ -47,7 +47,7 @@ def engine(use: str, sampler: str, prediction: str, x: Tensor) -> Callable[[], T
 
 
 def bare(use: str, prediction: str, x: Tensor) -> Callable[[], Tensor]:
-    """Algorithm 2 as one would write it by hand: no host, no contracts; noise with its coefficients as plain numbers."""
+    """Algorithm 2 as one would write it by hand: no host, no contracts; noise by its coefficients as numbers."""
     operator, network = rethaw.build("degradation", use).operator, Trivial()
     severities = torch.linspace(1, 0, STEPS + 1)
     rows = severities[:, None].expand(-1, x.shape[0]).unbind(0)

@@ -2,9 +2,9 @@
 
 Trains small restorers on scikit-image's photographs (about ten minutes on two CPU cores), each for few and for many
 steps, and restores the two photographs that are held out. Writes a table, pictures and a curve into the folder that is
-named first (default: experiments/); what is trained there already is not trained again, and an interrupted training goes
-on. Further words choose parts: tasks (blur pixelate mask noise), sharpness, consistency, generation. docs/experiments.md holds what
-came out.
+named first (default: experiments/); what is trained there already is not trained again, and an interrupted training
+goes on. Further words choose parts: tasks (blur pixelate mask noise), sharpness, consistency, generation.
+docs/experiments.md holds what came out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def trained(folder: Path, degradation: str, steps: int, size: int, extra: tuple[
     if not (folder / "done").exists():
         text = (
             f"version: 1\ndata: {{use: core.photos, size: {size}}}\ndegradation: {degradation}\n"
-            f"observation: {{bits: 8}}\nrestorer: {{prediction: residual}}\nsampler: {{use: core.cold, steps: {STEPS}}}\n"
+            "observation: {bits: 8}\nrestorer: {prediction: residual}\n"
+            f"sampler: {{use: core.cold, steps: {STEPS}}}\n"
             f"train: {{steps: {steps}, batch_size: 4, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 200}}\n"
         )
         write_text(folder.with_suffix(".yaml"), text)

@@ -1,4 +1,4 @@
-"""The same samplers as other libraries have them, each with its own schedule and a network that costs one multiplication.
+"""The same samplers as other libraries have them, each with its own schedule and a network of one multiplication.
 
 A library that is not installed is left out: pip install diffusers azula deepinv, and pip install --no-deps k-diffusion
 torchsde trampoline (of k-diffusion only its samplers are loaded, which need no more).

