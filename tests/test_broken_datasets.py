@@ -138,10 +138,6 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     return train
 
 
-HOST = pytest.mark.xfail(reason="the host does not name a faulty dataset yet", strict=False)
-
-
-@HOST
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_dataset_is_named(what: str, workers: int, trained: Any) -> None:
@@ -165,7 +161,6 @@ SOUND: dict[str, type[Sound]] = {
 }
 
 
-@HOST
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_any_precision_trains(dtype: torch.dtype, trained: Any) -> None:
     assert trained(images(lambda x, i: x.to(dtype))).finished

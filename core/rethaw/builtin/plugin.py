@@ -17,47 +17,39 @@ from rethaw.builtin.samplers.noise import params as noise
 
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    """Degradations."""
     return degradations.SPECS
 
 
 @hookimpl
 def rethaw_backbones() -> list[Spec]:
-    """Backbones."""
     return backbones.SPECS
 
 
 @hookimpl
 def rethaw_conditioners() -> list[Spec]:
-    """Conditioners."""
     return conditioners.SPECS
 
 
 @hookimpl
 def rethaw_classifiers() -> list[Spec]:
-    """Classifiers."""
     return classifiers.SPECS
 
 
 @hookimpl
 def rethaw_samplers() -> list[Spec]:
-    """Samplers."""
     return [*cold.SPECS, *noise.SPECS, *measured.SPECS]
 
 
 @hookimpl
 def rethaw_datasets() -> list[Spec]:
-    """Datasets."""
     return datasets.SPECS
 
 
 @hookimpl
 def rethaw_metrics() -> list[Spec]:
-    """Metrics."""
     return metrics.SPECS
 
 
 @hookimpl
 def rethaw_priors() -> list[Spec]:
-    """Priors."""
     return priors.SPECS

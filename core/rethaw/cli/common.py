@@ -75,39 +75,33 @@ def training_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     began = time.monotonic()
-
-    def first(p: Progress) -> None:
-        """Says once how long it will take, where that is long."""
-        left = (time.monotonic() - began) / p.step * (p.steps - p.step)
-        if p.step == FIRST and left > LONG:
-            err.print(f"about {duration(left)} on this machine; Ctrl-C saves, and --resume goes on")
-
-    def line(p: Progress) -> None:
-        first(p)
-        if p.step % max(1, steps // 20) == 0:
-            print_line(p)
-
-    if not err.is_terminal:
-        yield line
-        return
-    columns = (
+    left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    rates = (TextColumn("loss {task.fields[loss]}"), TextColumn("{task.fields[rate]} images/s"))
+    with Bar(
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[rate]} images/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=err) as progress:
+        *rates,
+        *left,
+        console=err,
+        disable=not err.is_terminal,
+    ) as progress:
         task = progress.add_task("", total=steps, loss="…", rate="…")
 
         def step(p: Progress) -> None:
-            first(p)
+            if p.step == FIRST:
+                say_how_long((time.monotonic() - began) / p.step * (p.steps - p.step))
+            if not err.is_terminal and p.step % max(1, steps // 20) == 0:
+                print_line(p)
             progress.update(task, completed=p.step, loss=f"{p.loss:.4f}", rate=f"{p.rate:.1f}")
 
         yield step
+
+
+def say_how_long(seconds: float) -> None:
+    """Says what is left of a training, where that is long."""
+    if seconds > LONG:
+        err.print(f"about {duration(seconds)} on this machine; Ctrl-C saves, and --resume goes on")
 
 
 def duration(seconds: float) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import bar, free_folder, own_report, plural, say, spare_inputs, warn, write_json
 from rethaw.cli.options import Device, Measured, Run, Sampling, command, pairs
+
+if TYPE_CHECKING:
+    from rethaw.engine.sampling.batch import Report
 
 RESTORED = Path("restored")
 
@@ -66,7 +69,7 @@ def restore(
             "--state goes with images that are degraded already; --degrade draws a state of its own",
             "Leave out one of the two.",
         )
-    images, overrides = told_apart(images)
+    images, overrides = without_overrides(images)
     walker = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
     found = search_images(images)
     if note := found.note():
@@ -81,32 +84,30 @@ def restore(
     job = Job(severity, how, degrade, masks, strip, animate)
     with bar("restoring", len(left)) as done:
         report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])
-    content = {"run": run, "severity": severity, "degraded": degrade, "state": {k: str(v) for k, v in masks.items()}}
-    write_json(
-        folder / "report.json",
-        {**content, **described(walker.parts, how), "images": report.images, "failed": report.failed},
-    )
-    if len(files) == 1 and report.failed:
+    content = {"run": run, "severity": severity, "degraded": degrade, "state": masks}
+    rows = {"images": report.images, "failed": report.failed}
+    write_json(folder / "report.json", {**content, **described(walker.parts, how), **rows})
+    conclude(report, folder, len(files), len(files) - len(left))
+
+
+def conclude(report: Report, folder: Path, count: int, skipped: int) -> None:
+    """Says what became of so many files; the command ends with 2 after a failure, with 130 after Ctrl-C."""
+    if count == 1 and report.failed:
         raise RethawError(report.failed[0]["error"], report.failed[0]["hint"])
-    tell(report.images, report.failed, folder, len(files) - len(left))
+    for row in report.images:
+        if row.get("estimated"):
+            say(f"{Path(row['file']).name}: severity {row['severity']:.2f}, as the run estimates it")
+    failed = f", {len(report.failed)} could not be restored" if report.failed else ""
+    done = f", {skipped} were there already" if skipped else ""
+    say(f"restored {plural(len(report.images), 'image')} in {folder}{failed}{done}")
     if report.stopped:
-        say(f"stopped: {len(left) - len(report.images) - len(report.failed)} of {len(files)} images are left")
+        say(f"stopped: {count - skipped - len(report.images) - len(report.failed)} of {count} images are left")
         say("go on with the same command and --skip-done")
     if report.failed or report.stopped:
         raise typer.Exit(130 if report.stopped else 2)
 
 
-def told_apart(words: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def without_overrides(words: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Images, and overrides such as sampler.eta=1: words of that form that are no files."""
     overrides = [str(w) for w in words if re.match(r"[a-z_]+(\.\w+)*=", str(w)) and not w.exists()]
     return [w for w in words if str(w) not in overrides], overrides
-
-
-def tell(images: Sequence[dict[str, object]], failed: Sequence[object], folder: Path, skipped: int) -> None:
-    """What became of the files."""
-    for row in images:
-        if row.get("estimated"):
-            say(f"{Path(str(row['file'])).name}: severity {row['severity']:.2f}, as the run estimates it")
-    lost = f", {len(failed)} could not be restored" if failed else ""
-    done = f", {skipped} were there already" if skipped else ""
-    say(f"restored {plural(len(images), 'image')} in {folder}{lost}{done}")

@@ -77,61 +77,64 @@ def corruption(name: str, target: str, summary: str, **traits: Any) -> Spec:
     )
 
 
+DEGRADATIONS: list[Spec] = [
+    corruption("gaussian_noise", "noise:GaussianNoise", "Additive Gaussian noise, clipped."),
+    corruption(
+        "shot_noise",
+        "noise:ShotNoise",
+        "Poisson noise of few photons.",
+        continuous=False,
+        differentiable=False,
+        memory=4.5,
+    ),
+    corruption("impulse_noise", "noise:ImpulseNoise", "Salt and pepper.", continuous=False),
+    corruption("speckle_noise", "noise:SpeckleNoise", "Gaussian noise in proportion to brightness."),
+    corruption("gaussian_blur", "blur:GaussianBlur", "Gaussian blur.", linear=True),
+    corruption("defocus_blur", "blur:DefocusBlur", "Out of focus: convolution with a disk.", linear=True, memory=7),
+    corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True, memory=12),
+    corruption("zoom_blur", "zoom:ZoomBlur", "The mean over a zoom towards the image.", linear=True, memory=4.5),
+    corruption(
+        "glass_blur", "glass:GlassBlur", "Frosted glass: pixels shuffled within a blur.", linear=True, memory=5.25
+    ),
+    corruption("snow", "snow:Snow", "Falling snow, streaked by motion, in whitened light."),
+    corruption("frost", "frost:Frost", "Ice crystals on the lens, from photographs.", channels=3),
+    corruption("fog", "fog:Fog", "Fog with a fractal density."),
+    corruption("spatter", "spatter:Spatter", "Drops of water (levels 1 to 3) or mud (4, 5) on the lens."),
+    corruption("brightness", "colour:Brightness", "Raises V of HSV."),
+    corruption("contrast", "colour:Contrast", "Lowers contrast towards the mean colour.", linear=True),
+    corruption("saturate", "colour:Saturate", "Takes colour out (levels 1, 2) or adds it (3 to 5).", channels=3),
+    corruption("elastic_transform", "elastic:ElasticTransform", "Small random displacements."),
+    corruption("pixelate", "pixelate:Pixelate", "Area downsampling, back by nearest neighbour.", linear=True),
+    corruption(
+        "jpeg_compression",
+        "jpeg:JpegCompression",
+        "JPEG artefacts at falling quality.",
+        continuous=False,
+        differentiable=False,
+    ),
+    degradation(
+        "cold_snow",
+        ColdSnow,
+        target="rethaw_imagenet_c.cold_snow:ColdSnow",
+        continuous=False,
+        summary="Snow as Cold Diffusion has it.",
+        range=(0, 1),
+    ),
+    degradation(
+        "reference",
+        Reference,
+        target="rethaw_imagenet_c.reference:Reference",
+        continuous=False,
+        differentiable=False,
+        compilable=False,
+        bounded=True,
+        summary="Any of them by the package imagecorruptions, image by image.",
+        range=(0, 1),
+    ),
+]
+"""ImageNet-C's corruptions, and the snow of Cold Diffusion."""
+
+
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    """ImageNet-C's corruptions, and the snow of Cold Diffusion."""
-    return [
-        corruption("gaussian_noise", "noise:GaussianNoise", "Additive Gaussian noise, clipped."),
-        corruption(
-            "shot_noise",
-            "noise:ShotNoise",
-            "Poisson noise of few photons.",
-            continuous=False,
-            differentiable=False,
-            memory=4.5,
-        ),
-        corruption("impulse_noise", "noise:ImpulseNoise", "Salt and pepper.", continuous=False),
-        corruption("speckle_noise", "noise:SpeckleNoise", "Gaussian noise in proportion to brightness."),
-        corruption("gaussian_blur", "blur:GaussianBlur", "Gaussian blur.", linear=True),
-        corruption("defocus_blur", "blur:DefocusBlur", "Out of focus: convolution with a disk.", linear=True, memory=7),
-        corruption("motion_blur", "blur:MotionBlur", "Motion along a random direction.", linear=True, memory=12),
-        corruption("zoom_blur", "zoom:ZoomBlur", "The mean over a zoom towards the image.", linear=True, memory=4.5),
-        corruption(
-            "glass_blur", "glass:GlassBlur", "Frosted glass: pixels shuffled within a blur.", linear=True, memory=5.25
-        ),
-        corruption("snow", "snow:Snow", "Falling snow, streaked by motion, in whitened light."),
-        corruption("frost", "frost:Frost", "Ice crystals on the lens, from photographs.", channels=3),
-        corruption("fog", "fog:Fog", "Fog with a fractal density."),
-        corruption("spatter", "spatter:Spatter", "Drops of water (levels 1 to 3) or mud (4, 5) on the lens."),
-        corruption("brightness", "colour:Brightness", "Raises V of HSV."),
-        corruption("contrast", "colour:Contrast", "Lowers contrast towards the mean colour.", linear=True),
-        corruption("saturate", "colour:Saturate", "Takes colour out (levels 1, 2) or adds it (3 to 5).", channels=3),
-        corruption("elastic_transform", "elastic:ElasticTransform", "Small random displacements."),
-        corruption("pixelate", "pixelate:Pixelate", "Area downsampling, back by nearest neighbour.", linear=True),
-        corruption(
-            "jpeg_compression",
-            "jpeg:JpegCompression",
-            "JPEG artefacts at falling quality.",
-            continuous=False,
-            differentiable=False,
-        ),
-        degradation(
-            "cold_snow",
-            ColdSnow,
-            target="rethaw_imagenet_c.cold_snow:ColdSnow",
-            continuous=False,
-            summary="Snow as Cold Diffusion has it.",
-            range=(0, 1),
-        ),
-        degradation(
-            "reference",
-            Reference,
-            target="rethaw_imagenet_c.reference:Reference",
-            continuous=False,
-            differentiable=False,
-            compilable=False,
-            bounded=True,
-            summary="Any of them by the package imagecorruptions, image by image.",
-            range=(0, 1),
-        ),
-    ]
+    return DEGRADATIONS

@@ -95,7 +95,6 @@ class Dists:
 
 @hookimpl
 def rethaw_metrics() -> list[Spec]:
-    """Metrics."""
     return [
         metric("fid", Fid, target=f"{AT}:FidMetric", summary="Fréchet distance of features (FID)."),
         metric("kid", Kid, target=f"{AT}:KidMetric", summary="Unbiased MMD² of features (KID)."),
