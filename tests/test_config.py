@@ -23,7 +23,7 @@ from rethaw.api import RethawError
 from rethaw.config import Config, load_config, load_text
 from rethaw.config.check import adapter
 from rethaw.config.dump import dump_config
-from rethaw.config.find import recipe_names, recipe_path
+from rethaw.config.find import nearest_runs, recipe_names, recipe_path
 from rethaw.config.hosts import HOSTS, PlainHost
 from rethaw.config.marks import ConfigError, Mark, marked
 from rethaw.config.messages import EXPECTED, OWN_WORDS, STATED, complaints
@@ -415,6 +415,74 @@ def test_a_run_folder_is_its_resolved_yaml(tmp_path: Path) -> None:
     assert load_config(str(tmp_path))[0] == config(MASK)
     with pytest.raises(RethawError, match="is a folder without resolved"):
         load_config(str(tmp_path.parent))
+
+
+# --- what is not there
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with YAML files and runs, in which rethaw is called."""
+    for run in ("runs/deblur-cats", "runs/deblur-dogs", "old/denoise"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "resolved.yaml").write_text(MASK)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "portraits.yaml").write_text(MASK)
+    (tmp_path / "mine.yaml").write_text(MASK)
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mine.yml", "there is no file 'mine.yml'\n  Did you mean mine.yaml?"),
+        ("configs/portrait.yaml", "there is no file 'configs/portrait.yaml'\n  Did you mean configs/portraits.yaml?"),
+        ("config/portraits.yaml", "there is no file 'config/portraits.yaml'\n  There is no folder config either."),
+        ("./deblur.yaml", "Did you mean deblur (a recipe)?"),
+        ("deblurr", "there is no file 'deblurr' and no recipe 'deblurr'\n  Did you mean deblur (a recipe)?"),
+        ("runs/deblur-cat", "Did you mean runs/deblur-cats"),
+        ("deblur-cats", "Did you mean runs/deblur-cats"),
+        ("runs", "runs is a folder without resolved.yaml, so it is no run\n  Runs here: "),
+        ("zzzzzz", "The recipes are: "),
+        ("photo.png", "photo.png:1:1: the file is not text in UTF-8"),
+        ("", "is a folder without resolved.yaml"),
+        ("~nobody-of-that-name/x.yaml", "There is no folder ~nobody-of-that-name either."),
+        ("x" * 5000, "File name too long"),
+        ("a\0b", "there is no file"),
+        ("a\0/b.yaml", "there is no file"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_what_is(name: str, expected: str, here: Path) -> None:
+    with pytest.raises(RethawError) as caught:
+        load_config(name)
+    assert expected in str(caught.value) and len(str(caught.value)) < 700
+
+
+def test_files_runs_and_recipes_are_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    for name in ("mine.yaml", "configs/portraits.yaml", "runs/deblur-cats", "~/mine.yaml", "~/old/denoise", "demo"):
+        assert load_config(name)[0].degradation
+    for outside in ("../recipes/demo", "demo.yaml", "_cold-celeba/"):
+        with pytest.raises(RethawError):
+            load_config(outside)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("runs/deblur-cat", "Did you mean runs/deblur-cats"),
+        ("deblur-dog", "Did you mean runs/deblur-dogs"),
+        ("runs/debulr-dogs", "Did you mean runs/deblur-dogs"),
+        ("old/denoize", "Did you mean old/denoise?"),
+        ("owner/deblur-cats", "Did you mean runs/deblur-cats"),
+        ("zzz", "Runs here: runs/deblur-cats, runs/deblur-dogs."),
+        ("x" * 9000, "Runs here: "),
+    ],
+)
+def test_the_nearest_runs(name: str, expected: str, here: Path) -> None:
+    assert nearest_runs(name).startswith(expected)
 
 
 # --- overrides

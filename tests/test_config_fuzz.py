@@ -7,11 +7,13 @@ import random
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rethaw import plugins
 from rethaw.config import load_config, load_text
 from rethaw.config.dump import dump_config
 from rethaw.config.find import recipe_names, recipe_path
@@ -38,32 +40,27 @@ seed: 3
 train: {steps: 10, lr: 1e-4, log_normal: [-1.2, 1.2]}
 """
 TEXTS = [RICH, *(path.read_text("utf-8") for path in map(recipe_path, recipe_names()) if path)]
+KEYS = [
+    *("train.steps", "data.path", "degradation.blur.span", "degradation.mixture.of.snow.severity_max", "sampler"),
+    *("guidance.negative", "conditioner.label.classes", "metrics.0.id", "seed", "backbone.width", "plugins.block"),
+]
 JUNK: list[Any] = [
-    *(
-        None,
-        True,
-        False,
-        0,
-        -1,
-        5,
-        2**62,
-        1e308,
-        -0.5,
-        "",
-        "x",
-        "core.cold",
-        "kornia.zzz",
-        "zzz.zzz",
-        "a.b.c",
-        "..",
-        ".",
-    ),
-    *("~", "1e5", "use", "é" * 90, "\x1b[31m", "\\", "core.", ".mask", "demo", "/", "a/b", "x" * 5000),
+    *(None, True, False, 0, -1, 5, 2**62, 1e308, -0.5, "", "x", "core.cold", "kornia.zzz", "zzz.zzz", "a.b.c"),
+    *("..", ".", "~", "1e5", "use", "é" * 90, "\x1b[31m", "\\", "core.", ".mask", "demo", "/", "a/b", "x" * 5000),
     *([], {}, [[]], [{}], {"use": None}, {"use": []}, {"use": "core.mask"}, {"of": []}, ["core.mask"] * 3, [None] * 9),
     *({"a": {"b": {"c": 1}}}, [0, 1], [1, 0], [[0, 0], [1, 1]], {"use": "core.mixture", "of": ["core.mask"]}),
 ]
 CHARACTERS = "ab01 \n\t:-#[]{}&*!|>'\"%@`,?~.=<é漢\u2028\x85\ufeff\r\\\x00\x07"
+CLAIMS = plugins.scan()
+LIMIT = 2
+"""Seconds of processor time; without other load it is less than one."""
 PLACE = re.compile(r".+:\d+:\d+")
+
+
+@pytest.fixture(autouse=True)
+def scanned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed does not change meanwhile."""
+    monkeypatch.setattr(plugins, "scan", lambda: CLAIMS)
 
 
 def spoilt_text(text: str, rng: random.Random) -> str:
@@ -103,7 +100,7 @@ def survives(load: Callable[[], Any], source: str) -> bool:
             assert problem.message and "Traceback" not in problem.message and len(str(problem)) < 3000, problem
         return False
     finally:
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < LIMIT
 
 
 @pytest.mark.parametrize("part", range(10))
@@ -129,22 +126,13 @@ def test_spoilt_files(part: int, tmp_path: Path) -> None:
 def test_spoilt_overrides(part: int) -> None:
     """A hundred each, one to four at once."""
     rng, refused = random.Random(part), 0
-    keys = ["train.steps", "data.path", "degradation.blur.span", "degradation.mixture.of.snow.severity_max", "sampler"]
-    keys += [
-        "guidance.negative",
-        "conditioner.label.classes",
-        "metrics.0.id",
-        "seed",
-        "backbone.width",
-        "plugins.block",
-    ]
     for _ in range(100):
         words = []
         for _ in range(rng.randint(1, 4)):
-            key = rng.choice(keys) if rng.random() < 0.6 else spoilt_text(rng.choice(keys), rng)
+            key = rng.choice(KEYS) if rng.random() < 0.6 else spoilt_text(rng.choice(KEYS), rng)
             value = rng.choice([json.dumps(rng.choice(JUNK)), str(rng.choice(JUNK)), spoilt_text("[a, {b: 1}]", rng)])
             words.append(f"{key}={value}" if rng.random() < 0.95 else key)
-        refused += not survives(lambda words=words: load_text(RICH, words, "rich.yaml"), "rich.yaml")
+        refused += not survives(partial(load_text, RICH, words, "rich.yaml"), "rich.yaml")
     assert refused > 20
 
 
@@ -158,14 +146,13 @@ def test_long_and_many(tmp_path: Path) -> None:
         f"degradation: [{'{use: core.mixture, of: [core.mask, core.mask]},' * 60}]": "a pipeline may hold 100 in all",
         mask + "".join(f"kay{i}: 1\n" for i in range(9_900)): "and 9880 more unknown keys in the pipeline",
         mask + f"train: {{{','.join(f'kay{i}: 1' for i in range(9_900))}}}": "and 9880 more unknown keys in train",
-        f"degradation: {{use: core.mask, schedule: [{'[a,b],' * 6000}]}}": "degradation.schedule.0.0 must be a number",
+        f"degradation: {{use: core.mask, schedule: [{'[a,b],' * 6000}]}}": "schedule.0.0 must be a number",
         f"degradation: {{use: core.mask, schedule: [{'[0,.nan],' * 6000}]}}": "more mistakes",
-        mask
-        + f"plugins: {{require: [{','.join(f'x{i}' for i in range(9_000))}]}}": "plugins.require must have at most",
+        mask + f"plugins: {{require: [{','.join(f'x{i}' for i in range(9_000))}]}}": "require must have at most",
         mask + f"plugins: {{block: [{'x,' * 19_000}]}}": "plugins.block must have at most 100 values, not 19000",
         mask + f"metrics: {'x' * 900_000}": "there is no metric",
         mask + f"{'x' * 900}: 1": "unknown key",
-        mask + f"extends: {'x' * 900_000}": "unknown",
+        mask + f"extends: {'x' * 900_000}": "File name too long",
         f"degradation: {{use: core.mask, {'x' * 900}: 1}}": "unknown key",
     }
     for text, expected in cases.items():
@@ -174,7 +161,7 @@ def test_long_and_many(tmp_path: Path) -> None:
         began = time.process_time()
         with pytest.raises(ConfigError) as caught:
             load_text(text, (), "long.yaml") if "extends" not in text else load_config(str(path))
-        assert time.process_time() - began < 1, expected
+        assert time.process_time() - began < LIMIT, expected
         assert expected in str(caught.value) and len(str(caught.value)) < 30_000, expected
 
 
@@ -183,7 +170,7 @@ def test_many_classes_are_no_mistake() -> None:
     names = ", ".join(f"class {i}" for i in range(10_000))
     began = time.process_time()
     made, _ = load_text(f"degradation: core.mask\nconditioner: {{use: core.label, classes: [{names}]}}")
-    assert len(made.conditioner[0].params.classes) == 10_000 and time.process_time() - began < 1
+    assert len(made.conditioner[0].params.classes) == 10_000 and time.process_time() - began < LIMIT
 
 
 @pytest.mark.parametrize(

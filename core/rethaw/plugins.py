@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from types import MappingProxyType, NoneType
 from typing import Annotated, Any
 
@@ -231,15 +231,22 @@ def check_spec(spec: Any, kind: str, seen: Mapping[tuple[str, str], Spec]) -> st
 
 def check_traits(spec: Spec, name: str) -> str | None:
     """What is wrong with what a spec declares, or None: the helper of its kind knows which traits there are."""
-    helper = {**inspect.signature(getattr(api, spec.kind)).parameters}
-    known = set(helper) - {"name", "params", "target", "summary"}
-    if not isinstance(spec.traits, Mapping) or set(spec.traits) != known:
+    known = traits_of(spec.kind)
+    if not isinstance(spec.traits, Mapping) or set(spec.traits) != set(known):
         return f"{name} was not made with rethaw.api.{spec.kind}(…)"
     for trait, value in spec.traits.items():
-        allowed = TRAIT_TYPES.get(str(helper[trait].annotation), object)
-        if not isinstance(value, allowed):
-            return f"{trait} of {name} is {shown(value)}, not a {helper[trait].annotation}"
+        if not isinstance(value, TRAIT_TYPES.get(known[trait], object)):
+            return f"{trait} of {name} is {shown(value)}, not a {known[trait]}"
     return None
+
+
+@cache
+def traits_of(kind: str) -> Mapping[str, str]:
+    """The traits of a kind and their annotations, as the helper of that kind in `rethaw.api` takes them."""
+    helper = inspect.signature(getattr(api, kind)).parameters
+    return {
+        name: str(helper[name].annotation) for name in helper if name not in ("name", "params", "target", "summary")
+    }
 
 
 def unknown_hooks(pm: pluggy.PluginManager, namespace: str) -> tuple[str, ...]:

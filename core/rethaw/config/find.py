@@ -59,11 +59,13 @@ def not_there(name: str, path: Path) -> RethawError:
         return RethawError(f"{path} is a folder without {RESOLVED}, so it is no run", hint)
     if path.exists():
         return RethawError(f"{path} is not a file that can be read", "Name a YAML file, a recipe or a run folder.")
+    files = (str(p) for p in listing(path.parent) if p.suffix in SUFFIXES)
+    close = did_you_mean(str(path), files) or did_you_mean(name, runs_near(name)) or did_you_mean_recipe(path.stem)
     if is_path(name):
-        hint = nearest_files(path) or suggest(Path(name).stem)
-        return RethawError(f"there is no file {shown(str(path))}", hint)
-    hint = nearest_files(path) or " ".join(filter(None, (suggest(name), nearest_runs(name))))
-    return RethawError(f"there is no file {shown(str(path))} and no recipe {shown(name)}", hint)
+        folder = path.parent if not path.parent.is_dir() else None
+        hint = f"There is no folder {folder} either." if folder else f"The recipes are: {', '.join(recipe_names())}."
+        return RethawError(f"there is no file {shown(str(path))}", close or hint)
+    return RethawError(f"there is no file {shown(str(path))} and no recipe {shown(name)}", close or suggest(name))
 
 
 def is_path(name: str) -> bool:
@@ -73,21 +75,22 @@ def is_path(name: str) -> bool:
 
 def suggest(name: str) -> str:
     """What to write instead of a recipe that does not exist."""
-    return did_you_mean(name, recipe_names(), " (a recipe)") or f"The recipes are: {', '.join(recipe_names())}."
+    return did_you_mean_recipe(name) or f"The recipes are: {', '.join(recipe_names())}."
 
 
-def nearest_files(path: Path) -> str:
-    """YAML files that are named nearly like one that is not there; or the folder, where that is not there either."""
-    if not path.parent.is_dir():
-        return f"There is no folder {path.parent} either."
-    return did_you_mean(str(path), (str(p) for p in listing(path.parent) if p.suffix in SUFFIXES))
+def did_you_mean_recipe(name: str) -> str:
+    return did_you_mean(name, recipe_names(), " (a recipe)")
 
 
 def nearest_runs(name: str) -> str:
-    """A hint for a run that is not there: the runs that are spelt nearly like it, here, beside it and in runs/."""
-    near = expanded(name).parent
-    folders = {str(p) for at in (Path(), near, Path("runs")) for p in listing(at) if is_run(p)}
-    return did_you_mean(name, folders) or (f"Runs here: {', '.join(sorted(folders)[:8])}." if folders else "")
+    """A hint for a run that is not there: the runs that are spelt nearly like it, else all that are near."""
+    folders = sorted(runs_near(name))
+    return did_you_mean(name, folders) or (f"Runs here: {', '.join(folders[:8])}." if folders else "")
+
+
+def runs_near(name: str) -> set[str]:
+    """The run folders here, beside a name, and in runs/."""
+    return {str(p) for at in (Path(), expanded(name).parent, Path("runs")) for p in listing(at) if is_run(p)}
 
 
 def is_run(folder: Path) -> bool:
@@ -102,7 +105,7 @@ def listing(folder: Path, most: int = 1000) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
             yield from (folder / entry.name for entry, _ in zip(entries, range(most), strict=False))
-    except OSError:
+    except (OSError, ValueError):  # also a name that no folder can have
         return
 
 

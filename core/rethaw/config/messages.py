@@ -69,6 +69,10 @@ LISTS = ("tuple_type", "list_type", "set_type", "frozen_set_type")
 WORDS = ("literal_error", "enum")
 
 
+MAX_ERRORS = 200
+"""So many errors of one component are looked at; a long list may have one for each item."""
+
+
 class Complaint(NamedTuple):
     """One thing that is wrong with parameters.
 
@@ -87,7 +91,7 @@ def complaints(error: ValidationError, given: Mapping[str, Marked]) -> Iterator[
     Where one branch got deeper into a value than another, it is the one that was meant.
     """
     grouped: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
-    for item in error.errors(include_url=False):
+    for item in error.errors(include_url=False)[:MAX_ERRORS]:
         grouped.setdefault(place(item, given), []).append(item)
     above = {where[:depth] for where in grouped for depth in range(1, len(where))}
     for where, items in grouped.items():
