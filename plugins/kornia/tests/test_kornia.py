@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import rethaw
 from rethaw.api import RethawError
-from rethaw.ops import expand, generators
+from rethaw.ops import correlate, expand, generators
 
 
 def images(count: int = 3, height: int = 24, width: int = 31, seed: int = 0) -> Tensor:
@@ -56,6 +56,42 @@ def test_defocus_is_a_disk() -> None:
     inside, outside = x[distance < 5.4], x[distance > 6.6]
     assert inside.std() <= 1e-12 and outside.abs().max() <= 1e-12
     assert abs(1 / float(inside.mean()) / (math.pi * 36) - 1) <= 0.01  # the disk's area
+
+
+@pytest.mark.parametrize("height, width", [(24, 31), (7, 7), (1, 5), (2, 1)])
+@pytest.mark.parametrize("largest", [2, 5, 40])
+def test_pixelate_is_the_mean_over_blocks_of_each_image(height: int, width: int, largest: int) -> None:
+    """Pixel by pixel; between whole block sides a blend of the two next to it."""
+    x, t = images(6, height, width), torch.tensor([0.0, 0.1, 0.3, 0.5, 0.77, 1.0], dtype=torch.float64)
+    found = rethaw.build("degradation", "kornia.pixelate", block_max=largest).degrade(x, t, {})
+    for image, u, seen in zip(x, t.tolist(), found, strict=True):
+        side = 1 + u * (largest - 1)
+        low = math.floor(side)
+        expected = (low + 1 - side) * in_blocks(image, low) + (side - low) * in_blocks(image, low + 1)
+        assert (seen - expected).abs().max() <= 1e-12
+
+
+def in_blocks(image: Tensor, side: int) -> Tensor:
+    """An image (C, H, W) whose blocks from the upper left corner have their mean."""
+    out = torch.empty_like(image)
+    for top in range(0, image.shape[1], side):
+        for left in range(0, image.shape[2], side):
+            part = (slice(None), slice(top, top + side), slice(left, left + side))
+            out[part] = image[part].mean((1, 2), keepdim=True)
+    return out
+
+
+@pytest.mark.parametrize("name, params", [("motion_blur", {"angle": 30.0}), ("defocus", {})])
+def test_a_small_kernel_by_kornia_is_a_large_one_by_fft(name: str, params: dict[str, Any]) -> None:
+    """Also for images smaller than the kernel."""
+    size = {"motion_blur": "length", "defocus": "radius_max"}[name]
+    for x in (images(2, 40, 33), images(2, 3, 7)):
+        for value in (21, 23) if name == "motion_blur" else (10.0, 11.0):
+            d = rethaw.build("degradation", f"kornia.{name}", **params, **{size: value})
+            op, t = d.operator, torch.tensor([0.4, 1.0], dtype=torch.float64)
+            kernel, both = op.kernel(x, t, {}), (op.radius, op.radius)
+            expected = correlate(x, kernel, both, reflect=True)
+            assert (d.degrade(x, t, {}) - expected).abs().max() <= 1e-12
 
 
 def test_hue_is_kornias_where_both_are_linear() -> None:

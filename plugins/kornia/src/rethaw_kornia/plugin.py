@@ -201,7 +201,7 @@ DEGRADATIONS: list[Spec] = [
         target="rethaw_kornia.pixelate:Pixelate",
         linear=True,
         bounded=True,
-        memory=4.5,
+        memory=5,
         summary="Mean over growing blocks.",
     ),
     degradation(
@@ -211,7 +211,7 @@ DEGRADATIONS: list[Spec] = [
         linear=True,
         bounded=True,
         continuous=False,
-        summary="The published blurs of Cold Diffusion, exactly, level by level.",
+        summary="The published blurs of Cold Diffusion, level by level.",
     ),
     degradation(
         "downsample",
