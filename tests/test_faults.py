@@ -147,6 +147,6 @@ def test_mistakes_of_people_stay_what_they_are() -> None:
         raise RethawError("give it a mask")
         yield Step(*[images(1)] * 3)
 
-    with pytest.raises(RethawError, match="^give it a mask"):
+    with pytest.raises(RethawError, match=r"^give it a mask"):
         list(checked_steps(walking(), "their.sampler", images(1)))
     assert Prediction(images(1)).log_var is None
