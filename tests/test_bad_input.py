@@ -17,7 +17,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A photograph of 40×32 pixels, one of a single pixel, a mask of another size, an empty folder."""
     folder = photos(tmp_path_factory.mktemp("bad"), 1)
     Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(folder / "dot.png")
-    Image.fromarray(np.zeros((8, 9), np.uint8)).save(folder / "mask.png")
+    Image.fromarray(np.eye(8, 9, dtype=np.uint8) * 255).save(folder / "mask.png")
     (folder / "empty").mkdir()
     return folder
 

@@ -113,7 +113,7 @@ def test_consistent_restorations_explain_what_they_restore(run: Any, degradation
         restored = pipeline.restore(x, state=state, sampler="core.direct")
         again = pipeline.parts.degradation.degrade(restored, expand(1.0, x), state)
         apart[bool(overrides)] = float((again - x).abs().mean())
-    assert apart[True] < apart[False] / 10
+    assert apart[True] <= apart[False] / 10  # what a mask shows is kept without it too
 
 
 def test_consistency_is_refused_where_it_means_nothing(run: Any) -> None:

@@ -336,7 +336,8 @@ def test_a_picture_with_another_alpha_is_written(tmp_path: Path) -> None:
     """In Python anything may be changed before writing."""
     picture = to_picture(hidden_variants(4, np.uint8, 0)[1], 3)
     assert picture.hidden is not None and picture.alpha is not None
-    replace(picture, alpha=torch.ones_like(picture.alpha)).save(tmp_path / "b.png")
+    seen = replace(picture, alpha=torch.ones_like(picture.alpha))
+    write_image(tmp_path / "b.png", seen.pixels, seen)
     written = read_image(tmp_path / "b.png")
     assert (written.pixels - picture.pixels).abs().max() < 0.005
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import Observation, Prediction
-from rethaw.engine.degradation.walk import along, grid
+from rethaw.engine.sampling.checks import all_severities
 from rethaw.ops import expand, generators, severity_rows
 from rethaw.registry import Registry
 from tests.test_every_sampler import CASES
@@ -65,14 +65,14 @@ def walk(sampler: Any, degradation: Any, x0: Tensor, start: Any, observation: An
     """As the engine walks: from x0 degraded to the start, the degradation prepared along the severities."""
     state = degradation.draw(x0, generators(seed + 1, len(x0)))
     x = degradation.degrade(x0, expand(start, x0), state)
-    severities = severity_rows(grid(sampler, degradation, start), x)
+    severities = severity_rows(all_severities(sampler, "sampler", degradation, start), x)
     kept = None if sampler.check(degradation, None, observation) is None else state
 
     def oracle(x_t: Tensor, t: Tensor) -> Prediction:
         assert torch.isfinite(x_t).all()
         return Prediction(x0 + 0 * x_t, torch.full_like(x_t, 1.7))  # x_t enters, so that gradients exist
 
-    prepared, rng = along(degradation, severities), generators(seed + 2, len(x0))
+    prepared, rng = degradation.along(severities), generators(seed + 2, len(x0))
     return list(sampler.trajectory(oracle, x, severities, prepared, kept, rng, observation))
 
 
