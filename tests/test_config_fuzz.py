@@ -52,8 +52,8 @@ JUNK: list[Any] = [
 ]
 CHARACTERS = "ab01 \n\t:-#[]{}&*!|>'\"%@`,?~.=<é漢\u2028\x85\ufeff\r\\\x00\x07"
 CLAIMS = plugins.scan()
-LIMIT = 5  # CPU seconds, for machines that are busy; on a quiet one it takes less than one
-"""Seconds of processor time; without other load it is less than one."""
+LIMIT = 5
+"""Seconds of processor time, for machines that are busy; without other load it is less than one."""
 PLACE = re.compile(r".+:\d+:\d+")
 
 

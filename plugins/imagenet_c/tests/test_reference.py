@@ -57,7 +57,7 @@ def test_the_global_generator_is_restored_when_it_fails(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(package, "corrupt", fail)
     before = np.random.get_state()[1].tolist()
-    with pytest.raises(RethawError, match="raised ValueError .*: broken"):
+    with pytest.raises(RethawError, match=r"raised ValueError .*: broken"):
         build("fog").degrade(images(), torch.ones(2), {"seed": torch.tensor([1, 2])})
     assert np.random.get_state()[1].tolist() == before
 
