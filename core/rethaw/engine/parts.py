@@ -17,6 +17,7 @@ from rethaw.engine.degradation.build import build_degradation, host_component
 from rethaw.engine.degradation.composition import Composition, known
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.degradation.observe import degraded, observe
+from rethaw.engine.faults import naming
 from rethaw.engine.restorer.blind import SeverityHead
 from rethaw.engine.restorer.conditioners import Conditioners, Member, Values
 from rethaw.engine.restorer.network import Restorer
@@ -63,7 +64,9 @@ class Parts:
         if self.config.data is None:
             raise RethawError("the pipeline has no data to train on", "Add data: {use: core.folder, path: photos/}.")
         data: Dataset = self.build(self.config.data)
-        if len(data) == 0:
+        with naming(self.config.data.use, "saying how many images it has"):
+            count = len(data)
+        if count == 0:
             raise RethawError(f"{self.config.data.use} has no images")
         return data
 

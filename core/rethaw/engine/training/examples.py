@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -57,24 +57,26 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
 def check_item(item: Item, name: str, index: int, channels: int) -> None:
     """Refuses what a dataset must not give."""
     image = item.get("image") if isinstance(item, Mapping) else None
-    if not isinstance(image, Tensor) or image.dim() != 3 or not image.is_floating_point():
+    if not isinstance(image, Tensor) or image.dim() != 3 or 0 in image.shape or not image.is_floating_point():
         raise broken(name, f"item {index} is without an image (C, H, W) of floating-point values")
     if image.shape[0] != channels:
         raise RethawError(
             f"{name} gives {image.shape[0]}-channel images, but restorer.channels is {channels}",
             f"Set data.channels={channels} or restorer.channels={image.shape[0]}.",
         )
+    if not bool(image.isfinite().all()):
+        raise broken(name, f"the image of item {index} has values that are not finite")
     low, high = image.aminmax()
-    if not (low >= -LARGEST and high <= LARGEST):  # also true of nan
+    if not (low >= -LARGEST and high <= LARGEST):
         raise broken(name, f"the image of item {index} has values from {low:g} to {high:g}, not in [-1, 1]")
 
 
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+def collate(items: list[dict[str, Any]], name: str = "the dataset") -> dict[str, Any]:
     """Images stacked, everything else as lists."""
     shapes = {tuple(item["image"].shape) for item in items}
     if len(shapes) > 1:
         raise RethawError(
-            f"the dataset gives images of several sizes in one batch: {', '.join(map(str, sorted(shapes)))}",
+            f"{name} gives images of several sizes in one batch: {', '.join(map(str, sorted(shapes)))}",
             "Give them one size: data.size=64.",
         )
     fields = set.intersection(*(set(item) for item in items)) - {"image"}
@@ -88,7 +90,7 @@ def loader(order: Order, start: int, batch_size: int, workers: int) -> DataLoade
         batch_size=batch_size,
         sampler=range(start, len(order)),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=partial(collate, name=order.name),
         generator=Generator().manual_seed(0),
         drop_last=False,
         persistent_workers=workers > 0,
@@ -106,4 +108,4 @@ def first_images(data: Dataset, seed: int, channels: int, count: int, name: str 
     """Clean images for looking at and for fitting priors, in small batches (B, C, H, W)."""
     order = Order(data, seed, channels, count, name)
     for start in range(0, count, 16):
-        yield torch.stack([order[i]["image"] for i in range(start, min(start + 16, count))])
+        yield collate([order[i] for i in range(start, min(start + 16, count))], name)["image"]
