@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -227,20 +226,6 @@ def test_cut_weights_are_refused_in_words(work: Path, tmp_path: Path, share: flo
 
 
 # --- at the same time --------------------------------------------------------------------------------------------
-
-
-def test_dropout_of_two_trainings_in_two_threads_is_each_one_s_own(work: Path, tmp_path: Path) -> None:
-    def train(name: str) -> None:
-        rethaw.Pipeline.from_yaml(work / "small.yaml", ["backbone.dropout=0.5"], "cpu").train(tmp_path / name)
-
-    train("alone")
-    threads = [threading.Thread(target=train, args=(name,)) for name in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    weights = [(tmp_path / name / MODEL).read_bytes() for name in ("alone", "one", "two")]
-    assert weights[0] == weights[1] == weights[2]
 
 
 def test_a_signal_to_the_whole_process_group_saves(work: Path, tmp_path: Path) -> None:
