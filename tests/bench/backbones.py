@@ -21,10 +21,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from rethaw.engine.evaluate import evaluate
 
 import rethaw
 from rethaw.config import load_config
+from rethaw.engine.evaluation.evaluate import evaluate
+from rethaw.engine.sampling.how import How
 from rethaw.engine.training.progress import Progress
 from rethaw.files import write_text
 from rethaw.ops import find_images
@@ -110,7 +111,8 @@ class Measured:
         for way, settings in ways.items():
             made = rethaw.Pipeline.load(self.folder, settings, device="cpu")
             sampler = way.split(" ")[0]
-            rows = evaluate(made, images if sampler == "core.direct" else images[::FEW], [sampler]).rows
+            some = images if sampler == "core.direct" else images[::FEW]
+            rows = evaluate(made.walker, some, {sampler: How(sampler)}).rows
             found = {"degraded": rows["degraded"], **found, way: rows[sampler]}
         self.state["rows"].append({"minutes": round(self.seconds / 60, 2), "step": step, **found})
         self.state |= {"seconds": self.seconds, "step": step}

@@ -83,7 +83,7 @@ def psnr(x: Tensor, clean: Tensor) -> float:
 def restorations(pipeline: Any, clean: Tensor) -> dict[str, Tensor]:
     """The degraded photographs and what each sampler makes of them."""
     x, state = pipeline.degrade(clean, seed=SEED)
-    options = {"state": pipeline.known(state), "steps": STEPS, "seed": SEED}
+    options = {"state": pipeline.parts.known(state), "steps": STEPS, "seed": SEED}
     return {"degraded": x} | {n: pipeline.restore(x, sampler=use, **options) for n, use in SAMPLERS.items()}
 
 
@@ -121,11 +121,11 @@ def profile(pipeline: Any, clean: Tensor) -> dict[str, list[tuple[float, float]]
     }
     for t in torch.linspace(0.05, 1, 20).tolist():
         x, state = pipeline.degrade(clean, t, SEED)
-        restored = pipeline.restore(x, t, state=pipeline.known(state), sampler="core.direct")
+        restored = pipeline.restore(x, t, state=pipeline.parts.known(state), sampler="core.direct")
         lines["degraded x_t"].append((t, sharpness(x) / one))
         lines["restored in one step"].append((t, sharpness(restored) / one))
     x, state = pipeline.degrade(clean, seed=SEED)
-    for step in pipeline.trajectory(x, state=pipeline.known(state), sampler="core.cold", steps=STEPS):
+    for step in pipeline.trajectory(x, state=pipeline.parts.known(state), sampler="core.cold", steps=STEPS):
         lines["seen on the cold walk"].append((float(step.t[0]), sharpness(step.x0_hat) / one))
     lines["seen on the cold walk"].reverse()
     return lines
