@@ -138,7 +138,7 @@ def generations(folder: Path) -> tuple[list[str], list[list[Tensor]], list[str]]
     for name, degradation in GENERATIONS.items():
         fitted = ("prior={use: core.mixture, size: 2}", "train.severities=heavy")
         pipeline = trained(folder / name.split()[-1], degradation, LENGTHS["many"], 32, fitted)
-        x, state = pipeline.start(4, seed=SEED)
+        x, state = pipeline.walker.start(4, None, SEED)
         real = torch.stack([data.item(i, generators(i, 1)[0])["image"] for i in range(16)])
         known = None if hasattr(pipeline.parts.degradation, "infer") else state
         options = {"state": known, "steps": 50}

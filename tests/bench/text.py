@@ -126,7 +126,7 @@ def measure(
     text = PIPELINE.format(path=train, size=size, flip=str(flip).lower(), caption=CAPTION)
     (out / "pipeline.yaml").write_text(text)
     pipeline = rethaw.Pipeline.from_yaml(out / "pipeline.yaml", overrides)
-    judge = Judge(pipeline.build_data())
+    judge = Judge(pipeline.parts.data())
     judge.train(judge_steps)
     judge.network.eval()
     pipeline.train(
