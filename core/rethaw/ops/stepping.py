@@ -1,9 +1,9 @@
-"""Samplers whose whole algorithm is one step: the loop, its severities and what it needs to know, written once."""
+"""Bases of samplers: one whose whole algorithm is a step, and one whose algorithm is a walk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, Stat
 from rethaw.ops.severities import severity_pairs
 
 Params = TypeVar("Params")
+D = TypeVar("D")
 
 UNKNOWN_STATE = "the degradation's random state is not known, and the degradation cannot infer it"
 
@@ -35,7 +36,42 @@ def known_or_inferred(
     return degradation.infer(x, x0_hat, t, state or {})
 
 
-class StepSampler(Generic[Params]):
+class Walk(NamedTuple, Generic[D]):
+    """What `trajectory` of `rethaw.api.Sampler` is called with."""
+
+    restore: Restore
+    x: Tensor
+    severities: Tensor
+    degradation: D
+    state: State | None
+    generator: Rng
+    observation: Observation | None = None
+
+
+class WalkSampler(Generic[Params, D]):
+    """A sampler of degradations D that has `steps`, the whole of its algorithm, and `severities`."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def steps(self, walk: Walk[D]) -> Iterator[Step]:
+        """N+1 steps, as of `rethaw.api.Sampler.trajectory`."""
+        raise NotImplementedError(f"{type(self).__name__} has no steps")
+
+    def trajectory(
+        self,
+        restore: Restore,
+        x: Tensor,
+        severities: Tensor,
+        degradation: D,
+        state: State | None,
+        generator: Rng,
+        observation: Observation | None = None,
+    ) -> Iterator[Step]:
+        return self.steps(Walk(restore, x, severities, degradation, state, generator, observation))
+
+
+class StepSampler(WalkSampler[Params, Degradation]):
     """A sampler that goes from t to s by one `step` of x_t and x̂0 = R(x_t, t), in even steps: `params.steps`, else one.
 
     state: the ξ that `step` gets. "fixed": the one given, inferred only where none is; "inferred": at each step the one
@@ -43,9 +79,6 @@ class StepSampler(Generic[Params]):
     """
 
     state: Literal["fixed", "inferred", "unused"] = "fixed"
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def step(
         self, x: Tensor, x0_hat: Tensor, t: Tensor, s: Tensor, degradation: Degradation, ξ: State, generator: Rng
@@ -66,21 +99,13 @@ class StepSampler(Generic[Params]):
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
         return torch.linspace(start, 0.0, getattr(self.params, "steps", 1) + 1, dtype=torch.float64)
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: Degradation,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        known, inferred = {} if self.state == "unused" and state is None else state, self.state == "inferred"
-        x = self.begin(x, generator)
-        for t, s in severity_pairs(severities, x):
+    def steps(self, walk: Walk[Degradation]) -> Iterator[Step]:
+        restore, degradation, generator = walk.restore, walk.degradation, walk.generator
+        known = {} if self.state == "unused" and walk.state is None else walk.state
+        x = self.begin(walk.x, generator)
+        for t, s in severity_pairs(walk.severities, x):
             x0_hat = restore(x, t).x0
             yield Step(t, x, x0_hat)
-            ξ = known_or_inferred(degradation, x, x0_hat, t, known, inferred)
+            ξ = known_or_inferred(degradation, x, x0_hat, t, known, self.state == "inferred")
             x = self.step(x, x0_hat, t, s, degradation, ξ, generator)
         yield last_step(x)

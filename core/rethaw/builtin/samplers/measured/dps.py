@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Observation, Restore, Step
 from rethaw.builtin.samplers.measured.measured import MeasuredSampler
 from rethaw.builtin.samplers.measured.params import DPS as Params
-from rethaw.ops import last_step, posterior, randn, schedule
+from rethaw.ops import Walk, last_step, posterior, randn, schedule
 
 
 class DPS(MeasuredSampler[Params]):
@@ -21,18 +21,10 @@ class DPS(MeasuredSampler[Params]):
     (eq. 11).
     """
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, generator, observation = walk.restore, walk.x, walk.generator, walk.observation
         assert observation is not None
-        times, α, σ = schedule(degradation, severities, x)
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         coefficients = (c.to(x.dtype) for c in (a, b, variance.sqrt()))
         for t, of_x, of_x0, std in zip(times[:-1], *coefficients, strict=True):

@@ -6,13 +6,13 @@ All walk x_t = α_t x0 + σ_t z from x_1 down, in this notation: papers in varia
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, HasCoefficients, Observation, Restore, Rng, State, Step, has_adjoint, has_svd
-from rethaw.ops import last_step, needs_coefficients, schedule
+from rethaw.api import Degradation, HasCoefficients, Observation, Rng, State, Step, has_adjoint, has_svd
+from rethaw.ops import Walk, WalkSampler, last_step, needs_coefficients, schedule
 
 Noise = tuple[Tensor, Tensor]
 """α and σ, (B, 1, 1, 1) each."""
@@ -45,17 +45,14 @@ def unfit(degradation: Degradation, observation: Observation | None, *needs: str
     return None
 
 
-class MeasuredSampler(Generic[Params]):
-    """A sampler that restores from a measurement, in even steps. A subclass has `move`, or its own `trajectory`.
+class MeasuredSampler(WalkSampler[Params, HasCoefficients]):
+    """A sampler that restores from a measurement, in even steps. A subclass has `move`, or its own `steps`.
 
     needs: what the measurement must have, as of `unfit`.
     """
 
     measures = True
     needs: tuple[str, ...] = ()
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
@@ -69,19 +66,11 @@ class MeasuredSampler(Generic[Params]):
         """The step, for a measurement and images in the shape of x."""
         raise NotImplementedError
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, generator, observation = walk.restore, walk.x, walk.generator, walk.observation
         assert observation is not None
         move = self.move(observation, x)
-        times, *coefficients = schedule(degradation, severities, x)
+        times, *coefficients = schedule(walk.degradation, walk.severities, x)
         noises = list(zip(*(c.to(x.dtype) for c in coefficients), strict=True))
         for t, here, there in zip(times[:-1], noises[:-1], noises[1:], strict=True):
             x0_hat = restore(x, t).x0

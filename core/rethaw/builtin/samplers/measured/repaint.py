@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from rethaw.api import Degradation, HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import Degradation, HasCoefficients, Observation, State, Step
 from rethaw.builtin.samplers.measured.measured import MeasuredSampler, unfit
 from rethaw.builtin.samplers.measured.params import RePaint as Params
-from rethaw.ops import KNOWN, last_step, mask_of, posterior, quotient, randn, schedule
+from rethaw.ops import KNOWN, Walk, last_step, mask_of, posterior, quotient, randn, schedule
 
 
 class RePaint(MeasuredSampler[Params]):
@@ -46,20 +46,12 @@ class RePaint(MeasuredSampler[Params]):
     def severities(self, degradation: HasCoefficients, start: float = 1.0) -> Tensor:
         return torch.tensor(self.stations(), dtype=torch.float64) * (start / self.params.steps)
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, generator, observation = walk.restore, walk.x, walk.generator, walk.observation
         assert observation is not None
         y, measured, t_y, ξ, _ = observation
         known = mask_of(measured, y, t_y, ξ)[0] > KNOWN
-        times, α, σ = schedule(degradation, severities, x)
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         a, b, variance, _ = posterior(α[:-1], σ[:-1], α[1:], σ[1:])
         added = posterior(α[1:], σ[1:], α[:-1], σ[:-1])[3].sqrt()  # by a way back, q(x_t | x_s) with t above s
         ratio = quotient(α[1:], α[:-1])

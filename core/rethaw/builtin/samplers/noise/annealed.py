@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler, LinearStepSampler
 from rethaw.builtin.samplers.noise.params import ConsistentAnnealed as ConsistentParams
 from rethaw.builtin.samplers.noise.params import Langevin as LangevinParams
-from rethaw.ops import last_step, quotient, randn, reciprocal, schedule
+from rethaw.ops import Walk, last_step, quotient, randn, reciprocal, schedule
 
 
 class Langevin(CoefficientSampler[LangevinParams]):
@@ -27,17 +27,9 @@ class Langevin(CoefficientSampler[LangevinParams]):
 
     scaled = True
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        times, α, scale = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, generator = walk.restore, walk.x, walk.generator
+        times, α, scale = schedule(walk.degradation, walk.severities, x)
         ε, dtype = self.params.step_size, x.dtype
         std = (ε**0.5 * scale * reciprocal(α)).to(dtype)
         α = α.to(dtype)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from rethaw.api import Degradation, HasCoefficients, Observation, Prediction, Restore, Rng, State, Step
+from rethaw.api import Degradation, HasCoefficients, Observation, Prediction, Rng, State, Step
 from rethaw.builtin.samplers.noise.params import Spacing
 from rethaw.builtin.samplers.noise.spacing import below, spaced
-from rethaw.ops import combine, last_step, needs_coefficients, randn, schedule
+from rethaw.ops import Walk, WalkSampler, combine, last_step, needs_coefficients, randn, schedule
 
 
 class Spaced(Protocol):
@@ -25,16 +25,13 @@ class Spaced(Protocol):
 Params = TypeVar("Params", bound=Spaced)
 
 
-class CoefficientSampler(Generic[Params]):
+class CoefficientSampler(WalkSampler[Params, HasCoefficients]):
     """A sampler of degradations with coefficients.
 
     gaussian: of Gaussian z only. smooth: it needs their derivatives. scaled: it walks on x/α, so not from where α is 0.
     """
 
     gaussian, smooth, scaled = True, False, False
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
@@ -58,17 +55,9 @@ class LinearStepSampler(CoefficientSampler[Params]):
         x = combine(a, x, b, found.x0)
         return x.addcmul_(c, randn(x, generator)) if self.gaussian else x
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        times, α, σ = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, degradation, generator = walk.restore, walk.x, walk.degradation, walk.generator
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         rows = (c.to(x.dtype) for c in self.rows(degradation, times, α, σ))
         for t, *row in zip(times[:-1], *rows, strict=True):
             found = restore(x, t)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import DPMSolver as Params
-from rethaw.ops import combine, last_step, quotient, schedule
+from rethaw.ops import Walk, combine, last_step, quotient, schedule
 
 FARTHEST = 10.0  # that an estimate is extrapolated, in steps before it; a step that much shorter says nothing
 
@@ -24,17 +24,9 @@ class DPMSolver(CoefficientSampler[Params]):
 
     gaussian = False
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        times, α, σ = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x = walk.restore, walk.x
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         ratio = quotient(σ[1:], σ[:-1])
         gain = α[1:] - α[:-1] * ratio  # -α_s (e^(-h) - 1)
         past = gain * extrapolation(α, σ)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import EDM as Params
 from rethaw.builtin.samplers.noise.spacing import below, spaced
-from rethaw.ops import last_step, randn, reciprocal, schedule, severity_at
+from rethaw.ops import Walk, last_step, randn, reciprocal, schedule, severity_at
 
 
 class EDM(CoefficientSampler[Params]):
@@ -31,18 +31,10 @@ class EDM(CoefficientSampler[Params]):
         t = spaced(degradation, p.spacing, p.steps, start, p.sigma_min, p.sigma_max, p.rho)
         return below(degradation, t, p.sigma_max) if p.spacing == "uniform" else t
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        churn, last = self.params.churn > 0, len(severities) - 2 if self.params.solver == "heun" else 0
-        times, α, scale = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, degradation, generator = walk.restore, walk.x, walk.degradation, walk.generator
+        churn, last = self.params.churn > 0, len(walk.severities) - 2 if self.params.solver == "heun" else 0
+        times, α, scale = schedule(walk.degradation, walk.severities, x)
         σ = scale * reciprocal(α)
         t_hat, α_hat, σ_hat = self.churned(degradation, times, α, σ) if churn else (times[:-1], α[:-1], σ[:-1])
         half = torch.where(σ[1:] > 0, 0.5, 0.0)  # of Heun's step is the slope at its end

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import Flow as Params
-from rethaw.ops import combine, last_step, reciprocal, schedule
+from rethaw.ops import Walk, combine, last_step, reciprocal, schedule
 
 
 class Flow(CoefficientSampler[Params]):
@@ -23,17 +22,9 @@ class Flow(CoefficientSampler[Params]):
 
     gaussian = False
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        times, α, σ = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x = walk.restore, walk.x
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         dα, dσ = α.diff(dim=0), σ.diff(dim=0)
         here, there = dσ * reciprocal(σ[:-1]), dσ * reciprocal(σ[1:])  # dx = dσ/σ x + (dα - α dσ/σ) x̂0
         half = torch.where(σ[1:] > 0, 0.5, 0.0)

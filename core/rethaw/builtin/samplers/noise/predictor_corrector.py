@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.params import PredictorCorrector as Params
 from rethaw.builtin.samplers.noise.reverse_sde import ReverseSDE
-from rethaw.ops import last_step, quotient, randn, reciprocal, schedule
+from rethaw.ops import Walk, last_step, quotient, randn, reciprocal, schedule
 
 
 class PredictorCorrector(ReverseSDE):
@@ -22,17 +22,9 @@ class PredictorCorrector(ReverseSDE):
 
     params: Params
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        times, α, σ = schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, degradation, generator = walk.restore, walk.x, walk.degradation, walk.generator
+        times, α, σ = schedule(walk.degradation, walk.severities, x)
         factors = 2 * (quotient(α[:-1], α[1:]) * self.params.snr).square()
         rows = (c.to(x.dtype) for c in (α, reciprocal(σ).square(), factors, *self.rows(degradation, times, α, σ)))
         for i, (t, α_t, per_σ2, factor, *row) in enumerate(zip(times, *rows, strict=False)):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients, Observation, Restore, Rng, State, Step
+from rethaw.api import HasCoefficients, Step
 from rethaw.builtin.samplers.noise.coefficient_sampler import CoefficientSampler
 from rethaw.builtin.samplers.noise.params import ProbabilityFlow as Params
-from rethaw.ops import FlowSolver, adaptive_solver, last_step, schedule
+from rethaw.ops import FlowSolver, Walk, adaptive_solver, last_step, schedule
 
 
 class ProbabilityFlow(CoefficientSampler[Params]):
@@ -27,17 +27,9 @@ class ProbabilityFlow(CoefficientSampler[Params]):
         if params.solver == "adaptive":
             adaptive_solver()
 
-    def trajectory(
-        self,
-        restore: Restore,
-        x: Tensor,
-        severities: Tensor,
-        degradation: HasCoefficients,
-        state: State | None,
-        generator: Rng,
-        observation: Observation | None = None,
-    ) -> Iterator[Step]:
-        p, (times, α, σ) = self.params, schedule(degradation, severities, x)
+    def steps(self, walk: Walk[HasCoefficients]) -> Iterator[Step]:
+        restore, x, degradation = walk.restore, walk.x, walk.degradation
+        p, (times, α, σ) = self.params, schedule(walk.degradation, walk.severities, x)
         flow = FlowSolver(degradation, noisy(times, σ), p.solver, x.dtype, x.dim() - 1, p.rtol, p.atol)
         moving = (σ[1:] > 0).flatten(1).any(1).tolist()  # the only wait for the device, before the walk
         denoises, α = (σ[1:] == 0) & (σ[:-1] > 0), α.to(x.dtype)
