@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -25,23 +26,24 @@ from rethaw.engine.training.trainer import Watch
 from rethaw.images import to_picture
 from rethaw.registry import Registry
 
+Severity = float | Tensor | None
+Known = State | None
+Draws = Rng | None
+
 
 class Pipeline:
-    """A degradation and the restorer that undoes it, made by `from_yaml`, `load` (a run folder or hub id) or `train`.
+    """A degradation and the restorer that undoes it: `parts` is what the YAML says, `walker` has the weights.
 
-    Images are tensors (B, C, H, W) in [-1, 1], or pictures of any size: files, PIL images, numpy arrays (H, W, C),
-    tensors (C, H, W), one or a list. Options of the methods are `Options`. `parts` is what the YAML says; `walker`
-    has the weights.
+    Images are tensors (B, C, H, W) in [-1, 1], or pictures of any size: files, PIL images, arrays (H, W, C), or lists.
     """
 
     def __init__(self, config: Config, registry: Registry, device: str | torch.device | None = None) -> None:
-        self.parts, self.trained = assemble(config, registry, device), None
-
-    trained: Walker | None
+        self.parts = assemble(config, registry, device)
+        self.trained: Walker | None = None
 
     def __repr__(self) -> str:
-        config, state = self.parts.config, "trained" if self.trained else "not trained"
-        return f"<Pipeline of {self.parts.degradation.name}: {config.backbone.use}, {config.sampler.use}, {state}>"
+        name, trained = self.parts.degradation.name, "trained" if self.trained else "not trained"
+        return f"<Pipeline of {name}: {self.config.backbone.use}, {self.config.sampler.use}, {trained}>"
 
     @property
     def config(self) -> Config:
@@ -63,8 +65,7 @@ class Pipeline:
     @classmethod
     def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Self:
         """A trained pipeline from a run folder, or from the hub by `owner/name`."""
-        found = find_run(run)
-        pipeline = cls.from_yaml(found.path(CONFIG), overrides, device)
+        pipeline = cls.from_yaml((found := find_run(run)).path(CONFIG), overrides, device)
         pipeline.trained = Walker.load(pipeline.parts, found)
         return pipeline
 
@@ -80,9 +81,8 @@ class Pipeline:
 
     def measured(self, use: str, **given: Any) -> Self:
         """This pipeline, restoring from measurements by another degradation: `use`, its parameters, bits, noise."""
-        other = type(self)(self.parts.config, self.parts.registry, self.parts.device)
-        other.parts = self.parts.measured(use, **given)
-        other.trained = self.trained and self.trained.of(other.parts)
+        other, parts = copy(self), self.parts.measured(use, **given)
+        other.parts, other.trained = parts, self.trained and self.trained.of(parts)
         return other
 
     def degrade(self, x0: Tensor, severity: float = 1.0, seed: int | None = None) -> tuple[Tensor, State]:
@@ -90,58 +90,38 @@ class Pipeline:
         return self.parts.degrade(x0, severity, self.parts.config.seed if seed is None else seed)
 
     def trajectory(
-        self,
-        x: Tensor,
-        severity: float | Tensor | None = 1.0,
-        *,
-        state: State | None = None,
-        generator: Rng | None = None,
-        **options: Unpack[Options],
+        self, x: Tensor, severity: Severity = 1.0, state: Known = None, generator: Draws = None, **how: Unpack[Options]
     ) -> Iterator[Step]:
         """Walks from degraded images (B, C, H, W) to restored ones; yields each station. See `Walker.trajectory`."""
-        return self.walker.trajectory(x, severity, How(**options), state=state, generator=generator)
+        return self.walker.trajectory(x, severity, How(**how), state=state, generator=generator)
 
-    def restore(
-        self,
-        images: Any,
-        severity: float | Tensor | None = None,
-        *,
-        state: State | None = None,
-        **options: Unpack[Options],
-    ) -> Any:
+    def restore(self, images: Any, severity: Severity = None, state: Known = None, **how: Unpack[Options]) -> Any:
         """Restores images that are degraded already; see `rethaw.engine.sampling.files.restore_images`."""
-        return restore_images(self.walker, images, severity, How(**options), state)
+        return restore_images(self.walker, images, severity, How(**how), state)
 
     def estimate(self, x: Tensor) -> Tensor:
         """The severity (B,) of degraded images (B, C, H, W), by the run's own estimate; 1 where it learnt none."""
         return self.walker.estimate(x)
 
-    def generate(self, n: int, *, size: tuple[int, int] | None = None, **options: Unpack[Options]) -> Tensor:
+    def generate(self, n: int, *, size: tuple[int, int] | None = None, **how: Unpack[Options]) -> Tensor:
         """Generates n images (n, C, H, W), from samples of x_1; size: (H, W), as in training if None."""
-        return last(editing.generation(self.walker, n, How(**options), size)).x
+        return last(editing.generation(self.walker, n, How(**how), size)).x
 
-    def encode(self, x0: Tensor, severity: float = 1.0, **options: Unpack[Options]) -> Tensor:
+    def encode(self, x0: Tensor, severity: float = 1.0, **how: Unpack[Options]) -> Tensor:
         """The x_t that DDIM would walk from to images x0 (B, C, H, W); see `editing.encode`."""
-        return editing.encode(self.walker, x0, severity, How(**options))
+        return editing.encode(self.walker, x0, severity, How(**how))
 
-    def edit(self, images: Any, strength: float = 0.6, **options: Unpack[Options]) -> Tensor:
+    def edit(self, images: Any, strength: float = 0.6, **how: Unpack[Options]) -> Tensor:
         """New images after references of one size (SDEdit, 2108.01073); see `editing.variation`."""
         x0 = images if isinstance(images, Tensor) else torch.stack([self.tensor(image) for image in images])
-        return last(editing.variation(self.walker, x0, strength, How(**options))).x
+        return last(editing.variation(self.walker, x0, strength, How(**how))).x
 
     def interpolate(
-        self,
-        first: Any,
-        second: Any,
-        count: int = 8,
-        strength: float = 0.6,
-        *,
-        own: bool = False,
-        **options: Unpack[Options],
+        self, a: Any, b: Any, count: int = 8, strength: float = 0.6, own: bool = False, **how: Unpack[Options]
     ) -> Tensor:
         """`count` images from one picture to another; see `editing.interpolate`. cond: one value a field, for all."""
-        how = How(**options).repeated(count)
-        return editing.interpolate(self.walker, (self.tensor(first), self.tensor(second)), count, strength, how, own)
+        ends = self.tensor(a), self.tensor(b)
+        return editing.interpolate(self.walker, ends, count, strength, How(**how).repeated(count), own)
 
     def log_likelihood(self, images: Tensor, how: How = AS_PIPELINE, **options: Any) -> Likelihood:
         """log p of clean images (B, C, H, W) in nats and in bits a dimension; see `editing.log_likelihood`."""
