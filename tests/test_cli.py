@@ -145,7 +145,7 @@ def test_evaluation_is_by_the_definition(work: Path) -> None:
     pipeline = package.Pipeline.load(work / "blur")
     errors = []
     for i in range(6):
-        clean = pipeline.tensor(work / "photos" / f"{i}.png")[None]
+        clean = pipeline.tensor(work / "photos" / f"{i}.png")[None].to(pipeline.parts.device)
         x_t, _ = pipeline.parts.degrade(clean, 1.0, 0, i)
         errors.append(float(((x_t.clamp(-1, 1) - clean) / 2).double().square().mean()))
     assert results["psnr"] == pytest.approx(float(np.mean(-10 * np.log10(errors))), abs=1e-3)

@@ -163,6 +163,7 @@ def test_a_run_shown_the_inverse_restores_by_every_kind_of_walk(tmp_path: Path) 
     path = recipe(tmp_path, photos(tmp_path / "photos"), BLUR, extra)
     rethaw.Pipeline.from_yaml(path, ["restorer.input=inverse", "train.lr=1e-6"]).train(tmp_path / "run")
     pipeline = rethaw.Pipeline.load(tmp_path / "run")
+    x0 = x0.to(pipeline.parts.device)
     x, state = pipeline.degrade(x0, 1.0)
     for sampler in ("core.direct", "core.cold"):
         restored = pipeline.restore(x, state=state, sampler=sampler)
@@ -231,7 +232,7 @@ def test_a_measurement_has_all_host_keys_of_both_sorts() -> None:
 @pytest.mark.parametrize("sampler", ["core.ddnm", "core.dps", "core.repaint"])
 def test_a_pipeline_restores_from_a_measurement(run: Any, sampler: str) -> None:
     pipeline = rethaw.Pipeline.load(run(NOISE)).measured("core.mask", shape="box")
-    x0 = images(3, height=16, width=20, dtype=torch.float32)
+    x0 = images(3, height=16, width=20, dtype=torch.float32).to(pipeline.parts.device)
     y, state = pipeline.degrade(x0, seed=1)
     assert set(state) == {"mask"} and pipeline.parts.known(state) is state
     many = pipeline.restore(y, state=state, sampler=sampler, steps=4, seed=2)
@@ -264,7 +265,7 @@ def test_a_measurement_in_yaml_is_kept_by_a_run(run: Any, tmp_path: Path) -> Non
 
 def test_an_edit_goes_from_the_reference_to_something_new(run: Any) -> None:
     pipeline = rethaw.Pipeline.load(run(NOISE))
-    x0 = images(1, height=16, width=16, dtype=torch.float32).expand(3, -1, -1, -1)
+    x0 = images(1, height=16, width=16, dtype=torch.float32).expand(3, -1, -1, -1).to(pipeline.parts.device)
     options: dict[str, Any] = {"sampler": "core.cold", "steps": 4, "seed": 3}
     near, far = (pipeline.edit(x0, strength, **options) for strength in (0.02, 0.9))
     assert (near - x0).abs().mean() < (far - x0).abs().mean() / 3

@@ -228,10 +228,10 @@ def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Pa
     pipeline = rethaw.Pipeline.load(tmp_path / "run")
     with torch.no_grad():  # so that conditions matter before anything is learnt
         for weight in pipeline.walker.restorer.parameters():  # type: ignore[union-attr]
-            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+            weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)).to(weight))
     pipeline.save(tmp_path / "run")
     files = sorted((tmp_path / "data" / "cat").iterdir())[:2]
-    one, two = (pipeline.tensor(file)[:, :16, :16] for file in files)
+    one, two = (pipeline.tensor(file)[:, :16, :16].to(pipeline.parts.device) for file in files)
 
     def all_different(*found: torch.Tensor) -> bool:
         return all((a - b).abs().max() > 1e-5 for a, b in itertools.combinations(found, 2))

@@ -81,7 +81,7 @@ def test_images_of_any_size_come_back_in_their_size(trained: Any, size: tuple[in
 def test_restoring_in_a_list_is_restoring_in_a_batch(trained: Any) -> None:
     pipeline = rethaw.Pipeline.load(trained(NOISE))
     x = images(3, height=16, width=16, dtype=torch.float32)
-    assert (torch.stack(pipeline.restore(list(x), 0.5)) - pipeline.restore(x, 0.5)).abs().max() <= EIGHT_BIT
+    assert (torch.stack(pipeline.restore(list(x), 0.5)) - pipeline.restore(x, 0.5).cpu()).abs().max() <= EIGHT_BIT
 
 
 def test_tiles_leave_no_seam() -> None:
@@ -115,7 +115,7 @@ def test_an_unknown_state_asks_for_the_state_or_direct_sampling(trained: Any) ->
 
 def test_cold_sampling_keeps_what_a_known_mask_shows(trained: Any) -> None:
     pipeline = rethaw.Pipeline.load(trained(MASK))
-    clean = images(2, height=16, width=16, dtype=torch.float32)
+    clean = images(2, height=16, width=16, dtype=torch.float32).to(pipeline.parts.device)
     x_t, state = pipeline.degrade(clean)
     shown = (state["mask"] == 0).expand_as(clean)
     assert (pipeline.restore(x_t, state=state) - clean)[shown].abs().max() < 1e-5
@@ -218,8 +218,8 @@ def test_a_diverging_loss_is_told(tmp_path: Path) -> None:
 def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, trained: Any) -> None:
     from rethaw.engine.sampling import walking as module
 
-    clean = images(2, height=16, width=16)
     pipeline = rethaw.Pipeline.load(trained(BLUR))
+    clean = images(2, height=16, width=16).to(pipeline.parts.device)
     monkeypatch.setattr(module, "guided", lambda *_: lambda x, t: Prediction(clean))
     x_t = pipeline.parts.degradation.degrade(clean, torch.ones(2, dtype=torch.float64), {})
     assert (pipeline.restore(x_t) - clean).abs().max() <= 1e-12

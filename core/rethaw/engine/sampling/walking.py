@@ -83,7 +83,7 @@ class Walker:
         where the sampler cannot work with the degradation.
         """
         config, degradation = self.parts.config, self.parts.degradation
-        x = self.fitting(x)
+        x, state = self.fitting(x), on(self.parts.device, state)
         start = check_start(self.estimate(x) if severity is None else severity, len(x))
         rng = generator or generators(self.seed(how), len(x))
         item = self.parts.sampler_item(how.sampler, how.steps)
@@ -156,7 +156,8 @@ class Walker:
         if self.parts.measurement is None:
             return self.trajectory(y, severity, how, state=state, generator=rng)
         y = y.to(self.parts.device)
-        observation = self.parts.measurement.observation(y, 1.0 if severity is None else severity, state)
+        state, severity = on(self.parts.device, state), 1.0 if severity is None else severity
+        observation = self.parts.measurement.observation(y, severity, state)
         x, _ = self.first(y, rng)
         return self.trajectory(x, 1.0, how, generator=rng, observation=observation)
 
@@ -195,6 +196,11 @@ class Walker:
                 "Set prior: {use: core.mixture} and train.",
             )
         return prior.sample(self.fitted, like, rng), degradation.draw(like, rng)
+
+
+def on(device: torch.device, state: State | None) -> State | None:
+    """A state that may have been made elsewhere, on the device."""
+    return state and {key: value.to(device) for key, value in state.items()}
 
 
 def last(steps: Iterator[Step]) -> Step:

@@ -244,7 +244,8 @@ def data_name(config: Config) -> str:
 
 def make_accelerator(train: Train, device: torch.device) -> Accelerator:
     """Accelerate for one process or several, each with a device of its own."""
-    AcceleratorState._reset_state()  # another training in this process may have used another precision
+    alone = not torch.distributed.is_initialized()
+    AcceleratorState._reset_state(alone)  # another training in this process may have had another precision or device
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
     precision = {"fp32": "no"}.get(train.precision, train.precision)

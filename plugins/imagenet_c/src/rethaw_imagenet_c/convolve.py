@@ -53,10 +53,12 @@ def gaussian_rows(size: int, sigma: Tensor, radius: int) -> Tensor:
     weights = torch.exp(-(at / sigma.clamp_min(1e-3)[:, None]).square() / 2)
     weights = torch.where(weights < TINY, 0.0, weights)
     weights = weights / weights.sum(-1, keepdim=True)
-    source = (torch.arange(size, device=sigma.device)[:, None] + at).clamp(0, size - 1)
-    source, weights = torch.broadcast_tensors(source, weights[:, None, :])
-    matrix: Tensor = weights.new_zeros(len(sigma), size, size)
-    return matrix.scatter_add(2, source.contiguous(), weights.contiguous())
+    line = torch.arange(size, device=sigma.device)
+    tap = torch.arange(size + 2 * radius, device=sigma.device) - line[:, None]  # of each row, beyond the border too
+    band = torch.where((tap >= 0) & (tap <= 2 * radius), weights[:, tap.clamp(0, 2 * radius)], 0.0)
+    before, matrix, after = band.split([radius, size, radius], dim=-1)  # sums of no order that a GPU may choose
+    ends = ((line == 0) * before.sum(-1, keepdim=True), (line == size - 1) * after.sum(-1, keepdim=True))
+    return matrix + ends[0] + ends[1]
 
 
 def for_both(x: Tensor, matrix: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,16 @@ from rethaw_kornia.plugin import Perspective as PerspectiveParams
 
 def sampled_at(x: Tensor, shift: Tensor) -> Tensor:
     """x (B, C, H, W) at each pixel's place plus shift (B, 2, H, W), x then y, in pixels; the mirror image beyond."""
-    across, down = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (x.shape[-1], x.shape[-2]))
+    across, down = (torch.arange(n, device=x.device, dtype=shift.dtype) for n in (x.shape[-1], x.shape[-2]))
     places = across + shift[:, 0], down.unsqueeze(1) + shift[:, 1]
-    sampled = remap(x, *places, mode="bilinear", padding_mode="reflection", align_corners=True)
-    return torch.where((shift == 0).all(1, keepdim=True), x, sampled)  # scaled places are rounded, unmoved ones are not
+    sampled = remap(x.to(shift.dtype), *places, mode="bilinear", padding_mode="reflection", align_corners=True)
+    still = (shift == 0).all(1, keepdim=True)  # scaled places are rounded, unmoved ones are not
+    return torch.where(still, x, sampled.to(x.dtype))
+
+
+def of_places(x: Tensor) -> torch.dtype:
+    """A dtype that tells the places of neighbouring pixels apart: x's own, or float32."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 class Elastic:
@@ -37,7 +43,8 @@ class Elastic:
         return {"knots": randn(like, generator, (2, *sides))}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
-        knots = state["knots"].to(x0.dtype) * per_image(u * self.params.strength, x0)
+        knots = state["knots"].to(of_places(x0))
+        knots = knots * per_image(u * self.params.strength, knots)
         return sampled_at(x0, F.interpolate(knots, x0.shape[-2:], mode="bicubic", align_corners=True))
 
 
@@ -55,7 +62,7 @@ class Perspective:
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         height, width = x0.shape[-2:]
-        moved = state["corners"].to(x0.dtype) * u.to(x0.dtype).view(-1, 1, 1)
+        moved = state["corners"].to(of_places(x0)) * u.to(of_places(x0)).view(-1, 1, 1)
         return sampled_at(x0, quadrilateral_shift(moved, height, width))
 
 
