@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import rethaw
 from rethaw.api import RethawError
 from rethaw.builtin.datasets import squares
-from rethaw.builtin.datasets.listing import list_folder
+from rethaw.builtin.datasets.listing import list_data as list_folder
 from rethaw.cli.main import app
 from rethaw.engine.training.examples import Order, loader
 from rethaw.ops import SUFFIXES
@@ -120,10 +120,9 @@ def test_what_is_passed_over_is_counted_by_ending(tmp_path: Path) -> None:
     assert said == {
         "*.heic": "3 files with this ending, not read",
         "*.tga": "1 file with this ending, not read",
-        "*": "2 files without an ending, not read",
+        "*": "3 files without an ending, not read",
         "*.x y": "1 file with this ending, not read",
         "*.é": "1 file with this ending, not read",
-        "*.": "1 file with this ending, not read",
     }
 
 
@@ -283,7 +282,7 @@ def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "scandir", refuse)
     found = data(tmp_path)
     assert len(found) == 1 and found.skipped == {
-        str(tmp_path / "locked"): "this folder cannot be read: Permission denied"
+        str(tmp_path / "locked"): "folder that cannot be read: Permission denied"
     }
     with pytest.raises(RethawError, match=r"locked cannot be read: Permission denied"):
         data(tmp_path / "locked")

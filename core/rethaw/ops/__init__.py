@@ -6,7 +6,7 @@ waits for the device.
 
 from __future__ import annotations
 
-from rethaw.images import SUFFIXES, find_images, from_pil, read_image, read_mask
+from rethaw.images import SUFFIXES, Listing, ending, find_images, from_pil, list_folder, read_image, read_mask
 from rethaw.ops.blending import AlphaBar, Blending
 from rethaw.ops.classes import with_classes
 from rethaw.ops.coefficients import (

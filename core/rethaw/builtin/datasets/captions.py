@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rethaw.api import RethawError
-from rethaw.builtin.datasets.listing import Listing, ending, file_name, nfc
+from rethaw.builtin.datasets.listing import file_name, nfc
 from rethaw.builtin.datasets.tables import read_table, read_text
+from rethaw.ops import Listing, ending
 
 NAMED = 5  # images without a caption that a message names
 TABLES = ("metadata.jsonl", "metadata.csv")

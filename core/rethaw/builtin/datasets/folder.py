@@ -9,7 +9,7 @@ from torch import Generator
 
 from rethaw.api import Item
 from rethaw.builtin.datasets.captions import READ, captions_of
-from rethaw.builtin.datasets.listing import fingerprint, home, list_folder, nfc, passed_over
+from rethaw.builtin.datasets.listing import fingerprint, home, list_data, nfc, passed_over
 from rethaw.builtin.datasets.params import Folder as Params
 from rethaw.builtin.datasets.squares import Squares
 
@@ -18,7 +18,7 @@ class Folder(Squares):
     """Squares cut from every image below a folder, with labels and captions."""
 
     def __init__(self, params: Params) -> None:
-        self.listing = list_folder(home(params.path))
+        self.listing = list_data(home(params.path))
         left_out = self.listing.skipped | dict(passed_over(self.listing, READ.get(params.captions or "", ())))
         super().__init__(params, self.listing.images, left_out)
         places = (self.listing.relative(path).partition(os.sep) for path in self.files)

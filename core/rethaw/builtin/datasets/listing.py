@@ -1,4 +1,4 @@
-"""The files of a data folder, listed once: links are followed, and what is left out is listed with the reason."""
+"""The files of a data folder, without what rethaw has written; what is left out, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -8,31 +8,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
 from rethaw.api import RethawError
-from rethaw.ops import SUFFIXES
+from rethaw.ops import Listing, ending, list_folder
 
 RUN, RUN_PICTURES = "resolved.yaml", ("preview.png", "loss.png")
 REPORTS = {"report.json": "run", "results.json": "rows"}
 """What marks a folder of results that rethaw has written, and a key that its own reports have."""
 NAMED = 8  # endings that are named one by one
-
-
-@dataclass
-class Listing:
-    """The images and the other files below a root folder, each in sorted order; paths left out, with reasons."""
-
-    root: str
-    images: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    def relative(self, path: str) -> str:
-        """A listed path as seen from the root."""
-        return path[len(self.root) :].lstrip(os.sep) if path.startswith(self.root + os.sep) else path
 
 
 def nfc(text: str) -> str:
@@ -53,77 +38,18 @@ def home(path: Path) -> str:
         raise RethawError(f"{path}: there is no such user's folder", "Write the whole path.") from error
 
 
-def ending(path: str) -> str:
-    """`.png` of a name, in small letters; "" where it has none."""
-    stem, dot, last = file_name(path).rpartition(".")
-    return f".{last.lower()}" if stem and dot else ""
+def list_data(root: str) -> Listing:
+    """All visible files below a folder of training images, but those that rethaw has written: runs and results.
 
-
-# --- listing -------------------------------------------------------------------------------------------------
-
-
-def list_folder(root: str) -> Listing:
-    """All visible files below a folder.
-
-    Links to folders are followed once everything else is read, so that each folder is read once and by its own name.
-    Left out: folders that rethaw has written (runs, results), links that lead nowhere or back, pipes and devices,
-    folders that cannot be read. Raises RethawError for a root that is no readable folder.
+    Raises RethawError for a root that is no readable folder.
     """
-    found, seen = Listing(root), set[tuple[int, int]]()
-    with suppress(OSError):
-        seen |= {identity(place) for place in Path(os.path.realpath(root)).parents}
-    folders, links = [root], list[str]()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop(0)
-        try:
-            if (place := identity(Path(folder))) in seen:
-                found.skipped[folder] = "it is a link to a folder that is read already, or that this one lies in"
-                continue
-            seen.add(place)
-            inner, linked = read_folder(folder, found)
-        except OSError as error:
-            if folder == root:
-                raise no_folder(root, error) from error
-            found.skipped[folder] = f"this folder cannot be read: {error.strerror}"
-            continue
-        folders += inner
-        links += linked
-    for paths in (found.images, found.others):
-        paths.sort(key=lambda path: path.replace(os.sep, "\0"))  # part by part
+    try:
+        found = list_folder(root, written_by_rethaw)
+    except OSError as error:
+        raise no_folder(root, error) from error
+    if written_by_rethaw(path for path in found.images + found.others if os.sep not in found.relative(path)):
+        found.images = [path for path in found.images if found.relative(path) not in RUN_PICTURES]
     return found
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """What two paths to one file have in common."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def read_folder(folder: str, found: Listing) -> tuple[list[str], list[str]]:
-    """Adds the files of one folder to a listing; gives the real folders in it, and the links to folders."""
-    files, folders, links, skipped = list[str](), list[str](), list[str](), dict[str, str]()
-    with os.scandir(folder) as scan:
-        entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in entries:
-        path = entry.name if folder == os.curdir else entry.path
-        try:
-            if entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif entry.is_file():
-                files.append(path)
-            else:
-                skipped[path] = "it is a link that leads nowhere" if entry.is_symlink() else "it is not a file"
-        except OSError as error:
-            skipped[path] = f"it cannot be read: {error.strerror}"
-    if reason := written_by_rethaw(files):
-        if folder != found.root:
-            found.skipped[folder] = reason
-            return [], []
-        files = [path for path in files if file_name(path) not in RUN_PICTURES]
-    found.skipped |= skipped
-    for path in files:
-        (found.images if ending(path) in SUFFIXES else found.others).append(path)
-    return folders, links
 
 
 def written_by_rethaw(files: Iterable[str]) -> str:

@@ -11,11 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from rethaw.api import Item, RethawError
-from rethaw.builtin.datasets.listing import Listing, fingerprint, home, list_folder, nfc
+from rethaw.builtin.datasets.listing import fingerprint, home, list_data, nfc
 from rethaw.builtin.datasets.params import Pairs as Params
 from rethaw.builtin.datasets.squares import Squares
 from rethaw.builtin.datasets.tables import read_table
-from rethaw.ops import read_image
+from rethaw.ops import Listing, read_image
 
 WINDOW, REACH = 512, 32
 """Side of the middle of two images that is compared, and the farthest move that is looked for, in pixels."""
@@ -77,7 +77,7 @@ class Pairs(Squares):
 
 def from_names(root: str, params: Params) -> Found:
     """Partners by names of folders or by endings of names, in the order of the clean images."""
-    listing = list_folder(root)
+    listing = list_data(root)
     skipped, neither = dict(listing.skipped), 0
     names, place_of = (params.suffixes, by_suffix) if params.suffixes else (params.folders, by_folder)
     clean, degraded = sides = dict[Key, str](), dict[Key, str]()
