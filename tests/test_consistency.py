@@ -12,7 +12,8 @@ import torch
 import rethaw
 from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
-from rethaw.config.model import Consistency, MeasurementHost, Precision, RestorerConfig
+from rethaw.config.hosts import MeasurementHost
+from rethaw.config.model import Consistency, Precision, RestorerConfig
 from rethaw.config.schema import json_schema
 from rethaw.engine.restorer.consistency import consistent, default_weight
 from rethaw.engine.restorer.parameterization import Parameterization

@@ -96,12 +96,12 @@ def shown(text: object, lines: bool = False) -> str:
     return "".join(c if _visible(c) or (lines and c == "\n") else ascii(c)[1:-1] for c in str(text))
 
 
-def expanded(path: Path) -> Path:
-    """A path with `~` as the user's folder; as it is where there is no such user."""
+def expanded(path: Path | str) -> Path:
+    """A path with `~` or `~name` as that user's folder; as it is where there is no such user."""
     try:
-        return path.expanduser()
+        return Path(path).expanduser()
     except RuntimeError:
-        return path
+        return Path(path)
 
 
 def _visible(c: str) -> bool:

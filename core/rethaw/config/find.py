@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from rethaw.api import RethawError
+from rethaw.files import expanded
 
 RESOLVED, LOCK = "resolved.yaml", "lock.json"
 SUFFIXES = (".yaml", ".yml")
@@ -42,14 +43,6 @@ def find_file(name: str, beside: Path | None = None) -> Path:
     except OSError as error:  # a name that is too long, a folder that may not be entered
         hint = "Name a YAML file, a recipe or a run folder."
         raise RethawError(f"cannot look for {shown(name)}: {error.strerror}", hint) from error
-
-
-def expanded(path: str) -> Path:
-    """A path in which ~ and ~name at the beginning are the folder of that user, if there is one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def not_there(name: str, path: Path) -> RethawError:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from rethaw.config.hosts import DegradationHost, Knot, MeasurementHost, Precision  # noqa: F401 - for the engine
+from rethaw.config.hosts import Knot, Precision
 from rethaw.plugins import Policy
 
 

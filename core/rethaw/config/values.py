@@ -15,8 +15,8 @@ from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from rethaw.config.find import expanded
 from rethaw.config.marks import Marked, Unread
+from rethaw.files import expanded
 
 NULLS = ("", "null")
 """What empties a key on the command line."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from rethaw.api import RethawError
 from rethaw.config.dump import component_tree, dump_tree
-from rethaw.config.model import Component, Config, DegradationHost
+from rethaw.config.hosts import DegradationHost
+from rethaw.config.model import Component, Config
 from rethaw.engine.degradation.build import probe
 from rethaw.engine.degradation.hosted import Hosted, interpolate, severity_map
 from rethaw.engine.parts import Parts

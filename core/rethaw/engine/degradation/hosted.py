@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State, has_coefficients
-from rethaw.config.model import DegradationHost
+from rethaw.config.hosts import DegradationHost
 from rethaw.engine.degradation.walk import Walk
 from rethaw.engine.faults import broken, fault, naming
 from rethaw.ops import Constant, level
