@@ -36,12 +36,14 @@ class Component:
 
 @dataclass(frozen=True)
 class Consistency:
-    """Data consistency: each estimate x̂0 is moved, as little as may be, so that D(x̂0, t) explains x_t.
+    """Data consistency: each estimate x̂0 is moved, as little as may be, so that it explains a degraded image.
 
-    weight: λ of x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t)): less trusts x_t more; null takes it from the observation.
+    to: which one: observation (y, which the walk starts from, at its severity), or state (x_t, at each step).
+    weight: λ of x̂0 + (AᵀA + λ)⁻¹Aᵀ (y - D(x̂0, t)): less trusts y more; null takes it from the pipeline's observation.
     iterations: of conjugate gradients, where the degradation has no singular value decomposition.
     """
 
+    to: Literal["observation", "state"] = "observation"
     weight: Annotated[float, Gt(0)] | None = None
     iterations: Annotated[int, Ge(1)] = 20
 
@@ -186,7 +188,7 @@ class Config:
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
     guidance: how strictly sampling follows the condition.
-    consistency: keeps each estimate of the restorer consistent with what it was made from.
+    consistency: keeps each estimate of the restorer consistent with the degraded image.
     classifier: of degraded images, for classifier guidance; `rethaw train-classifier` trains it.
     severity: whether the run learns to estimate how degraded an image is.
     sampler: the default sampler.

@@ -15,7 +15,7 @@ from torch import Tensor
 from rethaw.api import Prediction, RethawError, State
 from rethaw.config.model import Precision, RestorerConfig
 from rethaw.engine.degradation.hosted import Hosted
-from rethaw.engine.restorer.consistency import default_weight, make_consistent, problem
+from rethaw.engine.restorer.consistency import DEGRADED, default_weight, make_consistent, problem
 from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3
@@ -93,7 +93,7 @@ class Parameterization:
             self.need(f"prediction: {self.prediction}", gaussian=self.prediction == "score")
         if self.learned:
             self.need("variance: learned", gaussian=True)
-        self.weight = default_weight(precision)
+        self.weight = default_weight(precision, DEGRADED)
         if settings.input == "inverse" and (missing := problem(degradation, {}, None)):
             raise RethawError(
                 f"restorer.input: inverse does not go with {degradation.name}: {missing}",
