@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -127,6 +127,19 @@ class Severity:
 
 
 @dataclass(frozen=True)
+class Unfold:
+    """Unfolded training (2211.02527): on images that the network's own walk has brought to a severity.
+
+    share: of each batch that is trained so.
+    hops: steps of each walk, from a random higher severity.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    share: Annotated[float, Gt(0), Le(1)] = 0.5
+    hops: Annotated[int, Ge(1)] = 3
+
+
+@dataclass(frozen=True)
 class Train:
     """The training loop.
 
@@ -144,6 +157,8 @@ class Train:
         trains more where there is more to restore; log_normal (log σ/α is normal: EDM); discrete (the levels of the
         degradation).
     log_normal: mean and standard deviation of log σ/α, for log_normal severities (2206.00364, table 1).
+    unfold: {share: 0.5, hops: 3} trains that share of each batch on images that cold sampling by the network as it is
+        has brought to t, in so many steps (2211.02527); null none.
     ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
     precision: fp32, bf16 or fp16 (mixed).
     clip_grad: largest norm of the gradient; 0 does not clip.
@@ -164,6 +179,7 @@ class Train:
     vlb: Annotated[float, Ge(0)] = 0.001
     severities: Literal["uniform", "stratified", "heavy", "log_normal", "discrete"] = "uniform"
     log_normal: tuple[float, Annotated[float, Gt(0)]] = (-1.2, 1.2)
+    unfold: Unfold | None = None
     ema: Annotated[float, Ge(0), Lt(1)] = 0.995
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip_grad: Annotated[float, Ge(0)] = 1.0

@@ -164,6 +164,16 @@ class Parameterization:
         *_, of_x0, of_z = self.reading(*coefficients(self.degradation, t, x0))
         return of_x0 * x0 + of_z * state[self.degradation.z_key]
 
+    def target_of_any(self, x0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """A factor, and the output times it that is read as x0 where x_t is no α x0 + σ z of it.
+
+        That output, (x0 - skip·x_t) / scale, grows without bound where x_t is next to clean. The factor (B, 1, 1, 1) is
+        min(1, |scale|), which makes its error that of x̂0 there.
+        """
+        skip, scale, *_ = self.at(t, x_t)
+        least = scale.abs().clamp_min(1)
+        return scale.abs() / least, (x0 - skip * x_t) * scale.sign() / least
+
 
 def coefficients(degradation: Hosted, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """α and σ at t (B,), (B, 1, 1, 1) each, in the dtype of `like`."""
