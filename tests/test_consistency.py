@@ -11,18 +11,19 @@ import torch
 
 import rethaw
 from rethaw.api import Prediction, RethawError
+from rethaw.cli.options import Measured
 from rethaw.config import load_text
 from rethaw.config.hosts import MeasurementHost
 from rethaw.config.model import Consistency, Precision, RestorerConfig
 from rethaw.config.schema import json_schema
-from rethaw.engine.restorer.consistency import consistent, default_weight
+from rethaw.engine.restorer.consistency import DEGRADED, RESTORED, consistent, default_weight
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.sampling.reference import between, slerp
 from rethaw.ops import expand, generators, randn
 from rethaw.registry import Registry
-from tests.gaussian import World
+from tests.gaussian import Without, World
 from tests.helpers import photos, recipe
-from tests.worlds import images, liar
+from tests.worlds import images, liar, oracle
 
 NOISE, MASK = "{use: core.gaussian_noise}", "{use: core.mask}"
 BLUR = "{use: kornia.gaussian_blur, sigma_max: 1.0}"
@@ -89,7 +90,7 @@ def test_a_consistent_estimate_is_the_nearest_that_explains_the_image() -> None:
     t = torch.ones(3, dtype=torch.float64)
     measured: Any = world.measured
     measured.gaussian = False
-    restore = consistent(liar, measured, {}, None, Consistency(weight=λ), Precision())
+    restore = consistent(liar, measured, x, t, {}, None, Consistency("state", λ), Precision())
     x0_hat, a = liar(x, t).x0.flatten(1), world.a
     eye = torch.eye(6, dtype=torch.float64)
     right = a.T @ (x.flatten(1) - measured.b).T + λ * x0_hat.T
@@ -97,10 +98,47 @@ def test_a_consistent_estimate_is_the_nearest_that_explains_the_image() -> None:
     assert (restore(x, t).x0.flatten(1) - expected).abs().max() <= 1e-10
 
 
+@pytest.mark.parametrize("missing", [(), ("svd",)])
+@pytest.mark.parametrize("to", ["observation", "state"])
+def test_estimates_keep_to_what_was_observed_or_to_what_the_walk_has_reached(to: Any, missing: tuple[str, ...]) -> None:
+    """The same direct solution at the walk's start, or at x_t, whose severity is another in each image."""
+    blur: Any = Without(rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=0.8), *missing)
+    y, x, λ = images(2, 1, 4, 5, seed=1), images(2, 1, 4, 5, seed=2), 1e-3
+    start, t = torch.tensor([[1.0, 0.7], [0.6, 0.2]], dtype=torch.float64)
+    restore = consistent(liar, blur, y, start, {}, None, Consistency(to, λ, iterations=60), Precision())
+    seen, at = (y, start) if to == "observation" else (x, t)
+    eye, x0_hat, found = torch.eye(20, dtype=torch.float64), liar(x, t).x0, restore(x, t).x0
+    for i in range(2):
+        a = blur.degrade(eye.view(20, 1, 4, 5), at[i].expand(20), {}).flatten(1).T
+        expected = torch.linalg.solve(a.T @ a + λ * eye, a.T @ seen[i].flatten() + λ * x0_hat[i].flatten())
+        assert (found[i].flatten() - expected).abs().max() <= 1e-9
+
+
+OWN = [
+    name
+    for name in Registry().names("sampler")
+    if not getattr(s := rethaw.build("sampler", name), "measures", False)
+    and s.check(rethaw.build("degradation", "kornia.gaussian_blur"), {}, None) is None
+]
+
+
+@pytest.mark.parametrize("to", ["observation", "state"])
+@pytest.mark.parametrize("name", OWN)
+def test_a_perfect_restorer_stays_perfect_under_every_sampler(name: str, to: Any) -> None:
+    assert {"core.direct", "core.naive", "core.cold", "core.renoise"} <= set(OWN)
+    blur, x0, start = rethaw.build("degradation", "kornia.gaussian_blur", sigma_max=0.8), images(), 0.8
+    y, sampler = blur.degrade(x0, expand(start, x0), {}), rethaw.build("sampler", name)
+    restore = consistent(oracle(x0), blur, y, expand(start, y), {}, None, Consistency(to), Precision())
+    *_, end = sampler.trajectory(restore, y, sampler.severities(blur, start), blur, {}, generators(0, 3))
+    assert (end.x - x0).abs().max() <= 1e-9
+
+
 def test_the_weight_follows_the_precision_of_the_observation() -> None:
     assert Precision(bits=8).deviation == pytest.approx(2 / 255 / 12**0.5)
     assert Precision(bits=8, noise=0.03).deviation == pytest.approx((0.03**2 + (2 / 255) ** 2 / 12) ** 0.5)
-    weights = [default_weight(Precision(bits, noise)) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))]
+    weights = [
+        default_weight(Precision(bits, noise), RESTORED) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))
+    ]
     assert weights == sorted(weights) and weights[0] < 1e-9 and weights[2] > 1e-5
 
 
@@ -117,12 +155,52 @@ def test_consistent_restorations_explain_what_they_restore(run: Any, degradation
     assert apart[True] <= apart[False] / 10  # what a mask shows is kept without it too
 
 
+def test_every_estimate_of_a_walk_explains_what_it_keeps_to(run: Any) -> None:
+    """From a severity below 1: the observation at that severity, or x_t at t."""
+    farthest = {}
+    for to in ("observation", "state"):
+        blur, how = "{use: kornia.gaussian_blur, sigma_max: 3.0}", f"consistency={{to: {to}, weight: 1e-6}}"
+        pipeline = rethaw.Pipeline.load(run(blur), [how])
+        y, _ = pipeline.degrade(images(2, height=16, width=16, dtype=torch.float32), 0.7)
+        for step in list(pipeline.trajectory(y, 0.7, sampler="core.cold", steps=4))[:-1]:
+            for key, x, t in (("y", y, expand(0.7, y)), ("x_t", step.x, step.t)):
+                apart = float((pipeline.parts.degradation.degrade(step.x0_hat, t, {}) - x).abs().mean())
+                farthest[to, key] = max(apart, farthest.get((to, key), 0))
+    assert farthest["observation", "y"] <= 1e-4 and farthest["state", "x_t"] <= 1e-4
+    assert farthest["observation", "x_t"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("auto", Consistency()),
+        ("1e-3", Consistency(weight=1e-3)),
+        ("state", Consistency("state")),
+        ("observation", Consistency("observation")),
+        ("{to: state, weight: 1e-4}", Consistency("state", 1e-4)),
+    ],
+)
+def test_the_command_line_says_what_to_keep_to_or_how_closely(word: str, expected: Consistency) -> None:
+    overrides = Measured(consistency=word).overrides()
+    assert load_text(f"degradation: {BLUR}", overrides)[0].consistency == expected
+    kept, _ = load_text(
+        f"degradation: {BLUR}\nconsistency: {{to: state, weight: 0.5}}", Measured(None, "auto").overrides()
+    )
+    assert kept.consistency == Consistency("state")
+    assert Measured().overrides() == []
+    with pytest.raises(RethawError, match="must be 'observation' or 'state'"):
+        load_text(f"degradation: {BLUR}", Measured(consistency="stat").overrides())
+
+
 def test_consistency_is_refused_where_it_means_nothing(run: Any) -> None:
     x = images(1, height=16, width=16, dtype=torch.float32)
     for degradation, reason in ((NOISE, "any x0 explains any x_t"), (MASK, "state is not known")):
         pipeline = rethaw.Pipeline.load(run(degradation), ["consistency={}"])
         with pytest.raises(RethawError, match=reason):
             pipeline.restore(x, sampler="core.direct")
+    measured = rethaw.Pipeline.load(run(NOISE), ["consistency={}"]).measured("kornia.gaussian_blur")
+    with pytest.raises(RethawError, match="keeps to the measurement itself"):
+        measured.restore(x, sampler="core.ddnm")
 
 
 # --- the inverse as the restorer's input ------------------------------------------------------------------------------
@@ -136,7 +214,7 @@ def test_a_restorer_can_be_shown_the_inverse() -> None:
     measured.gaussian = False
     for precision in (Precision(bits=8), Precision(noise=0.1)):
         reading = Parameterization(RestorerConfig(prediction="residual", input="inverse"), measured, precision)
-        a, λ, eye = world.a, default_weight(precision), torch.eye(6, dtype=torch.float64)
+        a, λ, eye = world.a, default_weight(precision, DEGRADED), torch.eye(6, dtype=torch.float64)
         right = a.T @ (x_t.flatten(1) - measured.b).T + λ * x_t.flatten(1).T
         expected = torch.linalg.solve(a.T @ a + λ * eye, right).T
         shown = reading.shown(x_t, t, {})

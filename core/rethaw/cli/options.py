@@ -149,16 +149,24 @@ class Measured:
     consistency: Annotated[
         str | None,
         typer.Option(
-            help="Keep estimates consistent with x_t: a weight λ, or auto (from the observation).",
+            help="Keep estimates consistent with the degraded image: auto, a weight λ, to what (observation, or state "
+            "for x_t), or as in YAML: '{to: state, weight: 1e-4}'.",
             rich_help_panel=MEASURED,
         ),
     ] = None
 
     def overrides(self) -> list[str]:
         """These options as overrides of the pipeline."""
-        weight = "null" if self.consistency == "auto" else self.consistency
-        given = {"measurement": self.measurement, "consistency.weight": weight}
+        given = {"measurement": self.measurement} | consistency(self.consistency or "")
         return [f"{key}={value}" for key, value in given.items() if value]
+
+
+def consistency(word: str) -> dict[str, str]:
+    """The overrides that --consistency stands for: as in YAML, auto, a weight, or what to be consistent with."""
+    if not word or word.lstrip().startswith("{"):
+        return {"consistency": word}
+    key = "to" if word.isalpha() and word != "auto" else "weight"
+    return {f"consistency.{key}": "null" if word == "auto" else word}
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

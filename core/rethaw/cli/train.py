@@ -41,6 +41,8 @@ def train(
     from rethaw.engine.parts import assemble
     from rethaw.engine.training.train import train as fit
 
+    if unfold := config.train.unfold:
+        say(f"train.unfold: {unfold.share * unfold.hops:g} forward passes more for each image, for the walks")
     with training_bar(config.train.steps) as watch:
         trained = fit(assemble(config, registry, device), folder, resume, watch)
     outcome = trained.outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -36,12 +36,14 @@ class Component:
 
 @dataclass(frozen=True)
 class Consistency:
-    """Data consistency: each estimate x̂0 is moved, as little as may be, so that D(x̂0, t) explains x_t.
+    """Data consistency: each estimate x̂0 is moved, as little as may be, so that it explains a degraded image.
 
-    weight: λ of x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t)): less trusts x_t more; null takes it from the observation.
+    to: which one: observation (y, which the walk starts from, at its severity), or state (x_t, at each step).
+    weight: λ of x̂0 + (AᵀA + λ)⁻¹Aᵀ (y - D(x̂0, t)): less trusts y more; null takes it from the pipeline's observation.
     iterations: of conjugate gradients, where the degradation has no singular value decomposition.
     """
 
+    to: Literal["observation", "state"] = "observation"
     weight: Annotated[float, Gt(0)] | None = None
     iterations: Annotated[int, Ge(1)] = 20
 
@@ -125,6 +127,19 @@ class Severity:
 
 
 @dataclass(frozen=True)
+class Unfold:
+    """Unfolded training (2211.02527): on images that the network's own walk has brought to a severity.
+
+    share: of each batch that is trained so.
+    hops: steps of each walk, from a random higher severity.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    share: Annotated[float, Gt(0), Le(1)] = 0.5
+    hops: Annotated[int, Ge(1)] = 3
+
+
+@dataclass(frozen=True)
 class Train:
     """The training loop.
 
@@ -142,6 +157,8 @@ class Train:
         trains more where there is more to restore; log_normal (log σ/α is normal: EDM); discrete (the levels of the
         degradation).
     log_normal: mean and standard deviation of log σ/α, for log_normal severities (2206.00364, table 1).
+    unfold: {share: 0.5, hops: 3} trains that share of each batch on images that cold sampling by the network as it is
+        has brought to t, in so many steps (2211.02527); null none.
     ema: decay of the averaged weights that the run is used with; 0 uses the last weights.
     precision: fp32, bf16 or fp16 (mixed).
     clip_grad: largest norm of the gradient; 0 does not clip.
@@ -162,6 +179,7 @@ class Train:
     vlb: Annotated[float, Ge(0)] = 0.001
     severities: Literal["uniform", "stratified", "heavy", "log_normal", "discrete"] = "uniform"
     log_normal: tuple[float, Annotated[float, Gt(0)]] = (-1.2, 1.2)
+    unfold: Unfold | None = None
     ema: Annotated[float, Ge(0), Lt(1)] = 0.995
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip_grad: Annotated[float, Ge(0)] = 1.0
@@ -186,7 +204,7 @@ class Config:
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
     guidance: how strictly sampling follows the condition.
-    consistency: keeps each estimate of the restorer consistent with what it was made from.
+    consistency: keeps each estimate of the restorer consistent with the degraded image.
     classifier: of degraded images, for classifier guidance; `rethaw train-classifier` trains it.
     severity: whether the run learns to estimate how degraded an image is.
     sampler: the default sampler.

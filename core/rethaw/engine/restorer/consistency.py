@@ -1,4 +1,4 @@
-"""Data consistency: an estimate of the clean image is moved until it explains the image that it was made from.
+"""Data consistency: an estimate of the clean image is moved until it explains a degraded one.
 
 The same move of x_t itself inverts a linear degradation as far as it can be, which a restorer may be shown.
 """
@@ -13,15 +13,19 @@ from rethaw.config.model import Config, Consistency, Precision
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.ops import pseudo_inverse
 
-ERROR = 0.15
-"""What a restorer is taken to be wrong by, as a standard deviation on the scale of images in [-1, 1]."""
+DEGRADED, RESTORED = 0.15, 0.02
+"""What images are taken to be wrong by where the observation tells of it, as standard deviations on [-1, 1].
+
+A restorer is wrong by more, but mostly in what the observation does not tell. Of the rest it has seen the observation
+already: to trust that more adds its noise (docs/measurements.md has the measurement).
+"""
 FLOAT = 1e-7
 """The same of a floating-point observation, which comes out of single-precision arithmetic."""
 
 
-def default_weight(precision: Precision) -> float:
-    """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if the errors of observation and restorer are both white."""
-    return (max(precision.deviation, FLOAT) / ERROR) ** 2
+def default_weight(precision: Precision, error: float) -> float:
+    """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if what is moved is wrong by white noise of deviation `error`."""
+    return (max(precision.deviation, FLOAT) / error) ** 2
 
 
 def precise(config: Config, device: torch.device) -> bool:
@@ -34,7 +38,7 @@ def precise(config: Config, device: torch.device) -> bool:
 
 
 def problem(degradation: Hosted, state: State | None, observation: Observation | None) -> str | None:
-    """Why estimates cannot be made consistent with x_t, or None."""
+    """Why estimates cannot be made consistent with degraded images, or None."""
     if observation is not None:
         return "the sampler keeps to the measurement itself"
     if degradation.gaussian:
@@ -47,20 +51,27 @@ def problem(degradation: Hosted, state: State | None, observation: Observation |
 def consistent(
     restore: Restore,
     degradation: Hosted,
+    y: Tensor,
+    start: Tensor,
     state: State | None,
     observation: Observation | None,
     how: Consistency,
     precision: Precision,
 ) -> Restore:
-    """`restore`, followed by x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)). Raises RethawError where that cannot be done."""
+    """`restore`, followed by x̂0 + (AᵀA + λ)⁻¹Aᵀ (y - D(x̂0, t, ξ)), or the same with x_t, as `how` says.
+
+    y: what the walk starts from, (B, C, H, W), at severities `start` (B,). observation: a measurement, which samplers
+    keep to themselves. Raises RethawError where it cannot be done.
+    """
     missing = problem(degradation, state, observation)
     if missing or state is None:
         raise RethawError(f"data consistency is not to be had: {missing}", "Leave `consistency` out.")
-    weight = how.weight or default_weight(precision)
+    weight = how.weight or default_weight(precision, RESTORED)
 
     def restored(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        return found._replace(x0=make_consistent(found.x0, degradation, x, t, state, weight, how.iterations))
+        explained = (x, t) if how.to == "state" else (y, start)
+        return found._replace(x0=make_consistent(found.x0, degradation, *explained, state, weight, how.iterations))
 
     return restored
 
@@ -74,7 +85,7 @@ def make_consistent(
     weight: float,
     iterations: int = Consistency.iterations,
 ) -> Tensor:
-    """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x_t - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x; λ is `weight`."""
+    """x̂0 + (AᵀA + λ)⁻¹Aᵀ (x - D(x̂0, t, ξ)): near x̂0, it explains the degraded images x; λ is `weight`."""
     inverse = pseudo_inverse(degradation, x, t, state, weight, iterations)
     moved: Tensor = x0_hat + inverse(x - degradation.degrade(x0_hat, t, state))
     return moved

@@ -15,7 +15,7 @@ from torch import Tensor
 from rethaw.api import Prediction, RethawError, State
 from rethaw.config.model import Precision, RestorerConfig
 from rethaw.engine.degradation.hosted import Hosted
-from rethaw.engine.restorer.consistency import default_weight, make_consistent, problem
+from rethaw.engine.restorer.consistency import DEGRADED, default_weight, make_consistent, problem
 from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3
@@ -93,7 +93,7 @@ class Parameterization:
             self.need(f"prediction: {self.prediction}", gaussian=self.prediction == "score")
         if self.learned:
             self.need("variance: learned", gaussian=True)
-        self.weight = default_weight(precision)
+        self.weight = default_weight(precision, DEGRADED)
         if settings.input == "inverse" and (missing := problem(degradation, {}, None)):
             raise RethawError(
                 f"restorer.input: inverse does not go with {degradation.name}: {missing}",
@@ -163,6 +163,16 @@ class Parameterization:
             return x0 - x_t if self.prediction == "residual" else x0
         *_, of_x0, of_z = self.reading(*coefficients(self.degradation, t, x0))
         return of_x0 * x0 + of_z * state[self.degradation.z_key]
+
+    def target_of_any(self, x0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """A factor, and the output times it that is read as x0 where x_t is no α x0 + σ z of it.
+
+        That output, (x0 - skip·x_t) / scale, grows without bound where x_t is next to clean. The factor (B, 1, 1, 1) is
+        min(1, |scale|), which makes its error that of x̂0 there.
+        """
+        skip, scale, *_ = self.at(t, x_t)
+        least = scale.abs().clamp_min(1)
+        return scale.abs() / least, (x0 - skip * x_t) * scale.sign() / least
 
 
 def coefficients(degradation: Hosted, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,7 +96,8 @@ class Walker:
         walk = degradation.along(severities)
         restore = self.bound(walk, x, state, how)
         if config.consistency:
-            restore = consistent(restore, degradation, state, observation, config.consistency, config.observation)
+            seen = degradation, x, expand(start, x), state, observation
+            restore = consistent(restore, *seen, config.consistency, config.observation)
         shown = shown_in(degradation, x, severities[0], state, observation, config.observation.noise)
         steps = sampler.trajectory(restore, x, severities, walk, state, rng, observation)
         for step in kept(checked_steps(steps, item.use, x), shown):

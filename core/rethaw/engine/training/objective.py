@@ -77,11 +77,17 @@ class Objective:
             return (((u * levels).floor() + 1) / levels).clamp(t_min, 1)
         return t_min + (1 - t_min) * (u.sqrt() if kind == "heavy" else u)
 
-    def __call__(self, out: Tensor, x0: Tensor, x_t: Tensor, t: Tensor, state: State) -> Tensor:
-        """The loss of a network's output (B, out_channels, H, W), a scalar."""
+    def __call__(
+        self, out: Tensor, x0: Tensor, x_t: Tensor, t: Tensor, state: State, walked: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a network's output (B, out_channels, H, W), a scalar; walked: which x_t a walk has made (B,)."""
         reading = self.parameterization
-        own = out.chunk(2, 1)[0] if reading.learned else out
-        each = LOSSES[self.train.loss](own, reading.target(x0, x_t, t, state))
+        own, target = out.chunk(2, 1)[0] if reading.learned else out, reading.target(x0, x_t, t, state)
+        if walked is not None and reading.prediction in READINGS:
+            walks = walked.view(-1, 1, 1, 1)
+            factor, right = reading.target_of_any(x0, x_t, t)
+            own, target = torch.where(walks, factor * own, own), torch.where(walks, right, target)
+        each = LOSSES[self.train.loss](own, target)
         weight = self.weight(t, x0)
         loss = each.mean() if weight is None else (weight * each).mean()
         return loss + self.bound(reading.read(out, x_t, t), x0, t) if reading.learned else loss

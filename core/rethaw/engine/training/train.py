@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rethaw.api import Dataset, RethawError
+from rethaw.api import Cond, Dataset, RethawError
 from rethaw.config.dump import dump_config
 from rethaw.config.model import Config
 from rethaw.engine.degradation.observe import observe
@@ -25,6 +25,7 @@ from rethaw.engine.training.preflight import fit_prior, preflight, rehearse
 from rethaw.engine.training.preview import draw_progress
 from rethaw.engine.training.progress import Outcome
 from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
+from rethaw.engine.training.unfolding import Unfolding
 from rethaw.ops import mix_seed, seeded
 
 CHANGED = "the training data are not what they were when this training was interrupted, so its weights are others too"
@@ -86,23 +87,33 @@ class RestorerTask:
         self.checkpoint, self.log = run.path(CHECKPOINT), run.path(LOG)
         self.notes: list[str] = []
         self.objective = Objective(parts.config.train, parts.parameterization)
+        unfold = parts.config.train.unfold
+        self.unfolding = Unfolding(parts, unfold, restorer, image_shape) if unfold else None
 
     def loss(self, model: nn.Module, batch: Batch, device: torch.device, autocast: Autocast) -> Tensor:
-        """The loss at D(x0, t, ξ), for severities t in [t_min, 1]."""
+        """The loss at D(x0, t, ξ), or where a walk has come from there, for severities t in [t_min, 1]."""
         parts, config, positions = self.parts, self.parts.config, batch["position"]
+        reading = parts.parameterization
         x0: Tensor = batch["image"].to(device)
         rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "degrade", p)) for p in positions]
         t = self.objective.severities(x0, positions, rngs)
         state = parts.degradation.draw(x0, rngs)
-        x_t = observe(parts.degradation.degrade(x0, t, state), config.observation, rngs)
+        seen = x_t = observe(parts.degradation.degrade(x0, t, state), config.observation, rngs)
         cond = parts.conditioners.of_items(batch, x0, rngs, drop=True)
-        shown = parts.parameterization.shown(x_t, t, state)
         seed, name = mix_seed(config.seed, "network", positions[0]), config.backbone.use
-        with autocast(), seeded(x0.device, seed), naming(name, f"on images of shape {tuple(x_t.shape)}"):
-            out = model(*parts.parameterization.inputs(shown, t), cond)
-        loss = self.objective(out.float(), x0, shown, t, state)
+
+        def output(network: nn.Module, shown: Tensor, t: Tensor, cond: Cond) -> Tensor:
+            with autocast(), seeded(x0.device, seed), naming(name, f"on images of shape {tuple(shown.shape)}"):
+                out: Tensor = network(*reading.inputs(shown, t), cond)
+            return out.float()
+
+        walked = None
+        if self.unfolding:
+            x_t, walked = self.unfolding(output, x_t, x0, t, state, cond, positions)
+        shown = reading.shown(x_t, t, state)
+        loss = self.objective(output(model, shown, t, cond), x0, shown, t, state, walked)
         blind = self.network.blind
-        return loss + estimation_loss(blind, x_t, t) if blind else loss
+        return loss + estimation_loss(blind, seen, t) if blind else loss
 
     def identity(self) -> dict[str, Any]:
         """The pipeline, but for what may change, and what the data is known by."""
