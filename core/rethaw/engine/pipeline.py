@@ -62,9 +62,13 @@ class Pipeline:
 
     @classmethod
     def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Self:
-        """A trained pipeline from a run folder, or from the hub by `owner/name`."""
+        """A trained pipeline from a run folder, or from the hub by `owner/name`.
+
+        The plugins of its dataset and metrics need not be there until they are used.
+        """
         found = find_run(run)
-        pipeline = cls.from_yaml(found.path(CONFIG), overrides, device)
+        config = load_config(str(found.path(CONFIG)), overrides, optional=("data", "metrics"))
+        pipeline = cls(*config, device=device)
         pipeline.trained = Walker.load(pipeline.parts, found)
         return pipeline
 
