@@ -9,7 +9,7 @@ from typing import Any
 from rethaw.api import RethawError, Spec
 from rethaw.config.check import Check
 from rethaw.config.hosts import host_of
-from rethaw.config.marks import ConfigError, Mark, Marked, marked
+from rethaw.config.marks import ConfigError, Mark, Marked, Problem, marked
 from rethaw.config.messages import describe
 from rethaw.config.model import Component
 from rethaw.config.yaml import shortened
@@ -24,12 +24,13 @@ MAX_COMPONENTS = 100
 class Components:
     """Reads the components of a pipeline.
 
-    optional: keys whose components are left out where their plugin cannot be used.
+    optional: keys whose components are left out where their plugin cannot be used; absent: the reasons, by key.
     """
 
     registry: Registry
     check: Check = field(default_factory=Check)
     optional: Collection[str] = ()
+    absent: dict[str, list[Problem]] = field(default_factory=dict)
     count: int = 0
 
     def several(self, node: Marked | None, kind: str, path: str) -> tuple[Component, ...]:
@@ -66,8 +67,9 @@ class Components:
         try:
             full, spec = self.registry.find(kind, use.value)
         except RethawError as error:
-            if path.partition("[")[0] not in self.optional:
-                self.check.add(use.mark, f"{path}: {error.message}", error.hint)
+            key = path.partition("[")[0]
+            problems = self.absent.setdefault(key, []) if key in self.optional else self.check.problems
+            problems.append(Problem(use.mark, f"{path}: {error.message}", error.hint))
             return None
         return self.parameters(node, full, spec, path)
 

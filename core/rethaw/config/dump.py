@@ -35,7 +35,9 @@ def dump_config(config: Config) -> str:
     tree: dict[str, Any] = {}
     for key in KEYS:
         value = getattr(config, key, None)
-        if key == "degradation" and not config.composed:
+        if key in config.absent:
+            tree[key] = config.absent[key].written
+        elif key == "degradation" and not config.composed:
             tree[key] = component_tree(config.degradation[0])
         elif key in LISTS and (value or key in DEFAULTS):
             tree[key] = [component_tree(item) for item in value or ()]

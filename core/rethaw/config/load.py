@@ -10,7 +10,7 @@ from rethaw.config.components import Components
 from rethaw.config.compose import load_tree, override
 from rethaw.config.find import find_file, requirements_of_run
 from rethaw.config.marks import ConfigError, Mark, Marked, Problem, marked
-from rethaw.config.model import DEFAULTS, KEYS, LISTS, SECTIONS, SINGLE, Config
+from rethaw.config.model import DEFAULTS, KEYS, LISTS, SECTIONS, SINGLE, Absent, Config
 from rethaw.config.yaml import parse_yaml
 from rethaw.plugins import Policy
 from rethaw.registry import Registry
@@ -21,7 +21,8 @@ def load_config(
 ) -> tuple[Config, Registry]:
     """A YAML file, recipe or run folder with overrides, validated, and the registry that it names its components in.
 
-    optional: keys, such as metrics, whose components are left out where their plugin is not installed or broken.
+    optional: keys, such as metrics, whose components are left out where their plugin is not installed or broken; the
+        Config's `absent` has the reasons.
     """
     path = find_file(name)
     return validate(override(load_tree(path), overrides), block, optional, requirements_of_run(path))
@@ -48,7 +49,9 @@ def validate(
     registry = Registry.with_policy(Policy((*policy.block, *block), policy.allow, policy.require), known)
     for text in registry.plugins.check_required():
         check.add(tree.place("plugins"), text)
-    values = {**sections, **read_components(tree, Components(registry, check, optional))}
+    read = Components(registry, check, optional)
+    values = {**sections, **read_components(tree, read)}
+    values["absent"] = {key: Absent(ConfigError(why), entries[key].plain()) for key, why in read.absent.items()}
     values["composed"] = isinstance(entries["degradation"].value, list) if "degradation" in entries else False
     values |= {key: check.whole_number(tree, key, default) for key, default in (("seed", 0), ("version", 1))}
     for problem in cross_checks(tree, values, registry):

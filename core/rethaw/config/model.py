@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from rethaw.api import RethawError
 from rethaw.config.hosts import Knot, Precision
 from rethaw.plugins import Policy
 
@@ -189,6 +190,14 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """What a key names and no plugin here has: why, and how it was written."""
+
+    error: RethawError
+    written: Any
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole pipeline.
 
@@ -233,6 +242,14 @@ class Config:
     seed: int = 0
     train: Train = field(default_factory=Train)
     plugins: Policy = field(default_factory=Policy)
+
+    absent: Mapping[str, Absent] = field(default_factory=dict, compare=False)
+    """By key, components that were left out because their plugin cannot be used, and the work does not need them."""
+
+    def need(self, key: str) -> None:
+        """Raises RethawError where what the key names was left out."""
+        if key in self.absent:
+            raise self.absent[key].error
 
     def components(self) -> Iterator[Component]:
         """Every component of the pipeline, and the members of each."""

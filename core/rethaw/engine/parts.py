@@ -61,6 +61,7 @@ class Parts:
 
     def data(self) -> Dataset:
         """The training data."""
+        self.config.need("data")
         if self.config.data is None:
             raise RethawError("the pipeline has no data to train on", "Add data: {use: core.folder, path: photos/}.")
         data: Dataset = self.build(self.config.data)
@@ -115,6 +116,7 @@ class Parts:
 
     def metrics(self) -> dict[str, Metric]:
         """What the pipeline measures, by id, each at its beginning."""
+        self.config.need("metrics")
         return {item.id: self.build(item) for item in self.config.metrics}
 
     def metric(self, use: str) -> Metric:

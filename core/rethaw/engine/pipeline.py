@@ -29,6 +29,7 @@ from rethaw.registry import Registry
 Severity = float | Tensor | None
 Known = State | None
 Draws = Rng | None
+LATER = ("data", "metrics")  # that a run is not asked for until they are used
 
 
 class Pipeline:
@@ -42,8 +43,7 @@ class Pipeline:
         self.trained: Walker | None = None
 
     def __repr__(self) -> str:
-        name, trained = self.parts.degradation.name, "trained" if self.trained else "not trained"
-        return f"<Pipeline of {name}: {self.config.backbone.use}, {self.config.sampler.use}, {trained}>"
+        return f"<Pipeline of {self.parts.degradation.name}, {'trained' if self.trained else 'not trained'}>"
 
     @property
     def config(self) -> Config:
@@ -64,8 +64,9 @@ class Pipeline:
 
     @classmethod
     def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Self:
-        """A trained pipeline from a run folder, or from the hub by `owner/name`."""
-        pipeline = cls.from_yaml((found := find_run(run)).path(CONFIG), overrides, device)
+        """A trained pipeline from a run folder or hub id (`owner/name`); data and metrics may lack their plugins."""
+        found = find_run(run)
+        pipeline = cls(*load_config(str(found.path(CONFIG)), overrides, optional=LATER), device=device)
         pipeline.trained = Walker.load(pipeline.parts, found)
         return pipeline
 

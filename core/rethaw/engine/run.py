@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 from rethaw import __version__
 from rethaw.api import RethawError
 from rethaw.config.dump import dump_config
+from rethaw.config.find import nearest_runs
 from rethaw.config.model import Config
-from rethaw.files import only_one, replacing, write_text
+from rethaw.files import expanded, only_one, replacing, write_text
 from rethaw.registry import Registry
 
 if TYPE_CHECKING:
@@ -188,14 +189,12 @@ def plugins_used(config: Config, registry: Registry) -> dict[str, Any]:
 
 def find_run(run: str | Path) -> Run:
     """A run folder by path, or by hub id (`owner/name`), which is downloaded."""
-    folder = Path(run).expanduser()
+    folder = expanded(Path(run))
     if (folder / CONFIG).is_file():
         return Run(folder)
-    if folder.exists() or str(run).count("/") != 1 or str(run).startswith((".", "/", "~")) or folder.parent.is_dir():
-        known = sorted(str(p.parent) for p in folder.parent.glob(f"*/{CONFIG}")) or sorted(
-            str(p.parent) for p in Path("runs").glob(f"*/{CONFIG}")
-        )
-        hint = f"Runs here: {', '.join(known[:8])}." if known else "rethaw train RECIPE makes one."
+    here = folder.exists() or folder.parent.is_dir() or str(run).startswith((".", "/", "~", "runs/"))
+    if here or str(run).count("/") != 1:
+        hint = nearest_runs(str(run)) or "rethaw train RECIPE makes one."
         raise RethawError(f"{run} is not a run folder: it has no {CONFIG}", hint)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -205,5 +204,5 @@ def find_run(run: str | Path) -> Run:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise RethawError(
             f"there is no run folder {str(run)!r} here, and the hub has none that can be fetched",
-            f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            f"{nearest_runs(str(run))} {type(error).__name__}: {str(error).splitlines()[0]}".lstrip(),
         ) from error

@@ -21,7 +21,7 @@ from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
 from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
 from rethaw.engine.sampling.how import AS_PIPELINE, How
-from rethaw.ops import expand, generators, severity_rows, shown_by_mask
+from rethaw.ops import expand, generators, severity_rows, through_mask
 
 EXACT = 1 / 255
 """The noise up to which a picture's values count as known."""
@@ -95,10 +95,10 @@ class Walker:
         severities = severity_rows(all_severities(sampler, item.use, degradation, start), x)
         walk = degradation.along(severities)
         restore = self.bound(walk, x, state, how)
+        x, observation, shown = masked(degradation, x, severities[0], state, observation, config.observation.noise)
         if config.consistency:
             seen = degradation, x, expand(start, x), state, observation
             restore = consistent(restore, *seen, config.consistency, config.observation)
-        shown = shown_in(degradation, x, severities[0], state, observation, config.observation.noise)
         steps = sampler.trajectory(restore, x, severities, walk, state, rng, observation)
         for step in kept(checked_steps(steps, item.use, x), shown):
             yield step if x.dtype == given else Step(*(each.to(given) for each in step))
@@ -214,21 +214,24 @@ def last(steps: Iterator[Step]) -> Step:
     return final
 
 
-def shown_in(
+def masked(
     degradation: Degradation, x: Tensor, t: Tensor, state: State | None, observation: Observation | None, noise: float
-) -> tuple[Tensor, Tensor] | None:
-    """Where the images, or what is measured of them, are known as they are, (B, C, H, W), and their values there.
+) -> tuple[Tensor, Observation | None, tuple[Tensor, Tensor] | None]:
+    """Images x, or the observation, with their holes as a known mask leaves them, whatever was painted there.
 
-    noise: of x. None where nothing is: the degradation is no mask, its state or the picture itself is not known.
+    Also where the mask shows their values, (B, C, H, W), and these values; None where it shows none, or no mask is
+    known, or they are known but for noise. noise: of x.
     """
     if observation is not None:
-        y, degradation, t, state, noise = observation
-    else:
+        y, measured, t, ξ, noise = observation
+        y, shown = through_mask(measured, y, t, ξ)
+        observation = observation._replace(y=y)
+    elif state is not None:
+        x, shown = through_mask(degradation, x, expand(t, x), state)
         y = x
-    if state is None or noise > EXACT:
-        return None
-    known = shown_by_mask(degradation, y, expand(t, y), state)
-    return (known, y) if bool(known.any()) else None
+    else:
+        return x, None, None
+    return x, observation, (shown, y) if noise <= EXACT and bool(shown.any()) else None
 
 
 def kept(steps: Iterator[Step], shown: tuple[Tensor, Tensor] | None) -> Iterator[Step]:
