@@ -134,7 +134,7 @@ def test_evaluate_writes_tables_that_agree(work: Path) -> None:
         assert set(values) == {"psnr", "ssim", "rmse"}
     table = (work / "blur" / "evaluation" / "results.md").read_text()
     assert f"{results['rows']['degraded']['psnr']:.2f}" in table and table.splitlines()[0] in done.stdout
-    assert size_and_mode(work / "blur" / "evaluation" / "example.png")[0][0] > 300
+    assert size_and_mode(work / "blur" / "evaluation" / "sheet.png")[0][0] > 300
 
 
 def test_evaluation_is_by_the_definition(work: Path) -> None:

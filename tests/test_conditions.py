@@ -14,7 +14,7 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.dump import dump_config
-from rethaw.engine.evaluation.evaluate import evaluate
+from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.parts import build_conditioners
 from rethaw.engine.restorer.conditioners import Conditioners, joined, stacked
 from rethaw.engine.sampling.how import How
@@ -122,7 +122,7 @@ def test_a_restorer_is_trained_on_an_observed_image_and_follows_it(tmp_path: Pat
         "restore", "run", "photos/0.png", "--degrade", "--steps", "2", "--out", "degraded", cwd=tmp_path
     )  # its own low image
     one = [tmp_path / "photos" / "0.png"]
-    assert evaluate(loaded.walker, one, {"ddim": How("core.ddim", 2)}).images == 1
+    assert evaluate(loaded.walker, one, {"ddim": Contestant(loaded.walker, How("core.ddim", 2))}).images == 1
     lock = json.loads((tmp_path / "run" / "lock.json").read_text())
     assert "kornia" in lock["plugins"], "the degradation of a conditioner is a plugin that the run needs"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import rethaw
 from rethaw.api import Prediction, RethawError, Step
 from rethaw.config import load_text
-from rethaw.engine.evaluation.evaluate import take_in, value_of
+from rethaw.engine.evaluation.evaluate import figure_of, take_in
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.sampling.checks import checked_severities, checked_steps
 from tests.worlds import images, with_network
@@ -122,11 +122,11 @@ def test_a_metric_that_raises_or_changes_its_images_is_named() -> None:
         with pytest.raises(RethawError, match=r"^the metric theirs raised .* measuring"):
             take_in(Bad(update=raising(fault)), "theirs", x, clean)
         with pytest.raises(RethawError, match=r"^the metric theirs raised .* computing"):
-            value_of(Bad(compute=raising(fault)), "theirs")
+            figure_of(Bad(compute=raising(fault)), "theirs")
     with pytest.raises(RethawError, match="it changes the images that it measures"):
         take_in(Bad(update=lambda a, b: a.clamp_(-0.1, 0.1)), "theirs", x, clean)
     with pytest.raises(RethawError, match="computing its value"):
-        value_of(Bad(compute=lambda: "text"), "theirs")
+        figure_of(Bad(compute=lambda: "text"), "theirs")
 
 
 def test_an_error_that_cannot_be_printed_is_told_too() -> None:

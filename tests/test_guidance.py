@@ -18,7 +18,7 @@ from rethaw.config import load_text
 from rethaw.config.model import Guidance
 from rethaw.engine.classifier.guiding import Classifier, gradient
 from rethaw.engine.classifier.training import train_classifier
-from rethaw.engine.evaluation.evaluate import evaluate
+from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.run import Run, load_tensors
 from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import last
@@ -240,7 +240,7 @@ def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Pa
     assert all_different(*(pipeline.interpolate(one, two, 3, steps=2, **options) for options in told))
     edits = ({**options, "cond": {"label": [options["cond"]["label"]]}} if options else {} for options in told)
     assert all_different(*(pipeline.edit(one[None], steps=2, **options) for options in edits))
-    hows = {str(i): How("core.ddim", 2, **options) for i, options in enumerate(told)}
+    hows = {str(i): Contestant(pipeline.walker, How("core.ddim", 2, **options)) for i, options in enumerate(told)}
     found = evaluate(pipeline.walker, files, hows).rows
     rmse = [found[name]["rmse"] for name in hows]
     assert len(set(rmse)) == 4

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import pluggy
 
@@ -354,8 +354,10 @@ class Metric(Protocol):
     """Compares restored with clean images; `higher_is_better` says which way is up.
 
     It may have more, which `figure` finds: `label`, the name of its column, with all that figures must share to be
-    compared, "kid (lite0@96)"; `images`, how many it has seen; `interval() -> (low, high)`, in which its figure lies
-    with 95 % confidence; `note() -> str`, what must be known beside the figure.
+    compared, "kid (lite0@96)"; `kind`, "perception" of one that asks whether all restored images together look like
+    real ones, "distortion" (the default) of one that compares each with its own clean one; `images`, how many it has
+    seen; `interval() -> (low, high)`, in which its figure lies with 95 % confidence; `note() -> str`, what must be
+    known beside the figure.
     """
 
     higher_is_better: bool
@@ -377,6 +379,8 @@ class Figure(NamedTuple):
     images: int | None = None
     interval: tuple[float, float] | None = None
     note: str = ""
+    kind: Literal["distortion", "perception"] = "distortion"
+    higher_is_better: bool = False
 
 
 def figure(metric: Metric, name: str) -> Figure:
@@ -388,6 +392,8 @@ def figure(metric: Metric, name: str) -> Figure:
         getattr(metric, "images", None),
         interval() if interval else None,
         note() if note else "",
+        getattr(metric, "kind", "distortion"),
+        metric.higher_is_better,
     )
 
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import bar, free_folder, plural, say, warn, write_json
-from rethaw.cli.options import Conditioning, Device, Measured, Run, Severity, Steps, command, pairs, sampler
+from rethaw.cli.common import bar, free_folder, plural, say, warn
+from rethaw.cli.grid import Data, Grid, Seed
+from rethaw.cli.options import Device, Measurement, Overrides, Run, Severity, command, component
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
 
@@ -16,64 +17,70 @@ SAMPLERS = ("core.direct", "core.naive", "core.cold")
 @command
 def evaluate(
     run: Run,
-    data: Annotated[list[Path], typer.Option("--data", help="Clean images: a folder, or files (repeat the option).")],
+    overrides: Overrides = None,
+    *,
+    data: Data,
     to: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Where the results go (default: RUN/evaluation, or the next free one)."),
     ] = None,
-    samplers: Annotated[
+    metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--sampler", "-s", help="A sampler to measure (repeat it; default: direct, naive, cold and the run's own)."
+            "--metric",
+            "-m",
+            help="What to measure: an id of the run's metrics, a name, or as in YAML: "
+            "'{use: perceptual.kid, features: lite0}' (repeat the option; default: the run's metrics).",
         ),
     ] = None,
-    steps: Steps = None,
     severity: Severity = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
-    *,
-    conditioning: Conditioning,
-    measured: Measured,
+    seed: Seed = 0,
+    grid: Grid,
+    measurement: Measurement = None,
     device: Device = None,
 ) -> None:
-    """Degrade clean images, restore them with each sampler, and measure both (PSNR, SSIM, RMSE).
+    """Degrade clean images, restore them in every way that is asked for, and measure (PSNR, SSIM, RMSE, or --metric).
 
-    Writes results.md, results.json and example.png.
+    Every combination of samplers (default: direct, naive, cold and the run's own), steps and consistencies is a row.
+    Writes results.md, results.json, sheet.png (a few images of each row) and, where a metric of distortion and one of
+    perception are measured, curve.png.
 
     [bold]Examples[/]
 
         rethaw evaluate runs/deblur --data photos/
 
-        rethaw evaluate runs/deblur --data photos/ --sampler core.cold --steps 50 --limit 100
+        rethaw evaluate runs/deblur --data photos/ --steps 3,10,25 --consistency off,observation
+
+        rethaw evaluate runs/deblur --data photos/ -m rmse -m "{use: perceptual.kid, features: lite0}" --limit 500
 
         rethaw evaluate runs/cats-and-dogs --data photos/cats --cond label=cat --guidance 2
 
         rethaw evaluate runs/noise --data photos/ --measurement core.desaturate --sampler core.ddnm
     """
-    from rethaw import pictures
+    from rethaw.engine.evaluation import grid as engine
     from rethaw.engine.evaluation.evaluate import evaluate as measure
+    from rethaw.engine.evaluation.metrics import measuring
     from rethaw.engine.pipeline import Pipeline
-    from rethaw.engine.run import find_run
-    from rethaw.engine.sampling.how import How, described
-    from rethaw.files import write_text
+    from rethaw.engine.run import CONFIG, find_run
     from rethaw.images import find_images
 
-    files = find_images(data)[:limit]
-    walker = Pipeline.load(run, measured.overrides(), device=device).walker
+    files, found = find_images(data)[:limit], find_run(run)
+    given = [*(overrides or ()), *([f"measurement={measurement}"] if measurement else [])]
+    walker = Pipeline.load(found.folder, given, device=device).walker.restoring
     config, registry = walker.parts.config, walker.parts.registry
-    cond = pairs(conditioning.cond, "--cond")
-    guidance = conditioning.guided(config)
-    names = samplers or dict.fromkeys([*SAMPLERS, config.sampler.use])
-    rows = {name: How(sampler(name, registry), steps, cond, guidance) for name in names}
-    folder = to or free_folder(find_run(run).path("evaluation"))
-    with bar("evaluating", len(files)) as done:
+    if metric:
+        walker = walker.of(
+            measuring(walker.parts, [component(text, "metric", registry) for text in metric], only=True)[0]
+        )
+    samplers = grid.samplers(registry) or list(dict.fromkeys([*SAMPLERS, config.sampler.use]))
+    words = grid.consistencies(found.path(CONFIG), given)
+    rows = engine.grid(walker, samplers, grid.counts(), words, grid.shared(config))
+    folder = to or free_folder(found.path("evaluation"))
+    with bar("evaluating", len(files) * len(rows)) as done:
         report = measure(walker, files, rows, severity, seed, done)
-    for reason in report.skipped:
-        warn(f"skipped: {reason}")
-    title = f"{plural(report.images, 'image')}, severity {severity:g}"
-    write_text(folder / "results.md", f"{report.markdown()}\n\n{title}\n")
-    how = {name: described(walker.parts, each) for name, each in rows.items()}
-    write_json(folder / "results.json", {"run": run, **report.as_dict(), "seed": seed, "how": how})
-    pictures.save(pictures.strip(list(report.example.values()), list(report.example)), folder / "example.png")
+    written = report.save(folder, run=run)
+    for note in [*(f"skipped: {reason}" for reason in report.skipped), *report.notes]:
+        warn(note)
     say(report.markdown())
-    say(f"{title}; in {folder}: results.md, results.json, example.png")
+    say(f"{plural(report.images, 'image')}, severity {severity:g}; in {folder}: {', '.join(written)}")

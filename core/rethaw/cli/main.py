@@ -26,6 +26,7 @@ from rethaw.cli import (
     schema,
     train,
     train_classifier,
+    tune,
     validate,
 )
 from rethaw.cli.common import err
@@ -49,6 +50,7 @@ app.command("interpolate")(interpolate.interpolate)
 app.command("degrade")(degrade.degrade)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
 app.command("likelihood")(likelihood.likelihood)
 app.command("validate")(validate.validate)
 app.command("recipes")(recipes.recipes)

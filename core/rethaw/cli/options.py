@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rethaw.engine.sampling.how import How
     from rethaw.registry import Registry
 
+EXAMPLES = {"sampler": "core.ddim, eta: 1", "metric": "perceptual.kid, features: lite0"}
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
 
 
@@ -54,6 +55,13 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, … (defaul
 Seed = Annotated[int | None, typer.Option(help="Seed (default: the pipeline's).")]
 Steps = Annotated[
     int | None, typer.Option(min=1, help="Steps of the sampler (default: its own).", rich_help_panel=SAMPLING)
+]
+Measurement = Annotated[
+    str | None,
+    typer.Option(
+        help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'.",
+        rich_help_panel=MEASURED,
+    ),
 ]
 Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 
@@ -131,7 +139,7 @@ class Sampling(Conditioning):
         """All of it, for so many images."""
         from rethaw.engine.sampling.how import How
 
-        chosen = sampler(self.sampler, registry) if self.sampler else None
+        chosen = component(self.sampler, "sampler", registry) if self.sampler else None
         return How(chosen, self.steps, self.values(count), self.guided(config), self.seed)
 
 
@@ -139,18 +147,12 @@ class Sampling(Conditioning):
 class Measured:
     """What the images went through, and how far results keep to it."""
 
-    measurement: Annotated[
-        str | None,
-        typer.Option(
-            help="What the images went through, as in YAML: '{use: kornia.gaussian_blur, noise: 0.05}'.",
-            rich_help_panel=MEASURED,
-        ),
-    ] = None
+    measurement: Measurement = None
     consistency: Annotated[
         str | None,
         typer.Option(
             help="Keep estimates consistent with the degraded image: auto, a weight λ, to what (observation, or state "
-            "for x_t), or as in YAML: '{to: state, weight: 1e-4}'.",
+            "for x_t), or as in YAML: '{to: state, weight: 1e-4}'; or off.",
             rich_help_panel=MEASURED,
         ),
     ] = None
@@ -162,9 +164,9 @@ class Measured:
 
 
 def consistency(word: str) -> dict[str, str]:
-    """The overrides that --consistency stands for: as in YAML, auto, a weight, or what to be consistent with."""
-    if not word or word.lstrip().startswith("{"):
-        return {"consistency": word}
+    """The overrides that --consistency stands for: off, as in YAML, auto, a weight, or what to be consistent with."""
+    if not word or word == "off" or word.lstrip().startswith("{"):
+        return {"consistency": "null" if word == "off" else word}
     key = "to" if word.isalpha() and word != "auto" else "weight"
     return {f"consistency.{key}": "null" if word == "auto" else word}
 
@@ -197,17 +199,17 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def sampler(text: str, registry: Registry) -> str | Component:
-    """A sampler by name, or with parameters as in YAML."""
+def component(text: str, kind: str, registry: Registry) -> str | Component:
+    """A component of a kind by name, or with parameters as in YAML."""
     if not text.lstrip().startswith("{"):
         return text
     from rethaw.config.components import parse_component
     from rethaw.config.yaml import parse_yaml
 
-    given = parse_yaml(text, "--sampler").plain()
+    given = parse_yaml(text, f"--{kind}").plain()
     if not isinstance(given, dict) or not isinstance(given.get("use"), str):
-        raise RethawError(f"--sampler {text!r} names no sampler", "Write --sampler '{use: core.ddim, eta: 1}'.")
-    return parse_component(given.pop("use"), "sampler", registry, given)
+        raise RethawError(f"--{kind} {text!r} names no {kind}", f"Write --{kind} '{{use: {EXAMPLES[kind]}}}'.")
+    return parse_component(given.pop("use"), kind, registry, given)
 
 
 def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:

@@ -70,7 +70,8 @@ def restore(
             "Leave out one of the two.",
         )
     images, overrides = without_overrides(images)
-    walker = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
+    loaded = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
+    walker = loaded.restoring
     found = search_images(images)
     if note := found.note():
         warn(note)
@@ -84,7 +85,8 @@ def restore(
     job = Job(severity, how, degrade, masks, strip, animate)
     with bar("restoring", len(left)) as done:
         report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])
-    content = {"run": run, "severity": severity, "degraded": degrade, "state": masks}
+    tuned = loaded.tuned is not None and sampling.sampler is None and sampling.steps is None
+    content = {"run": run, "severity": severity, "degraded": degrade, "state": masks, "tuned": tuned}
     rows = {"images": report.images, "failed": report.failed}
     write_json(folder / "report.json", {**content, **described(walker.parts, how), **rows})
     conclude(report, folder, len(files), len(files) - len(left))

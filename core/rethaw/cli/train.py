@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.common import say, training_bar, warn
+from rethaw.cli.common import bar, say, training_bar, warn
 from rethaw.cli.options import Device, Overrides, Pipeline
+
+if TYPE_CHECKING:
+    from rethaw.engine.training.train import Trained
 
 
 def train(
@@ -38,13 +41,16 @@ def train(
     if not Run(folder).check_free(resume) and resume:
         warn(f"{folder} was stopped before its first checkpoint: it starts from the beginning")
 
+    from rethaw.engine.evaluation.tune import check_tuning
     from rethaw.engine.parts import assemble
     from rethaw.engine.training.train import train as fit
 
     if unfold := config.train.unfold:
         say(f"train.unfold: {unfold.share * unfold.hops:g} forward passes more for each image, for the walks")
+    parts = assemble(config, registry, device)
+    check_tuning(parts)
     with training_bar(config.train.steps) as watch:
-        trained = fit(assemble(config, registry, device), folder, resume, watch)
+        trained = fit(parts, folder, resume, watch)
     outcome = trained.outcome
     for note in trained.notes:
         warn(note)
@@ -56,8 +62,23 @@ def train(
         raise typer.Exit(130)
     say(f"trained {outcome.step} steps in {outcome.seconds:.0f} s, loss {outcome.loss:.4f}: {folder}")
     say(f"look at {folder / 'preview.png'} and {folder / 'loss.png'}")
+    if config.train.tune:
+        tune(trained, folder)
     use = "generate {}" if trained.parts.degradation.gaussian else "restore {} IMAGE"
     say(f"then: rethaw {use.format(shlex.quote(str(folder)))}")
+
+
+def tune(trained: Trained, folder: Path) -> None:
+    """Chooses how the run restores, as `train.tune` says."""
+    from rethaw.engine.evaluation.tune import tune_trained
+    from rethaw.engine.run import TUNING, Run
+    from rethaw.engine.sampling.walking import Walker
+
+    walker = Walker(trained.parts, trained.restorer, trained.fitted, trained.image_shape)
+    with bar("tuning", 0) as watch:
+        choice = tune_trained(walker, Run(folder), watch)
+    if choice:
+        say(f"it restores with {choice.name}: {choice.why}; see {folder / TUNING}")
 
 
 def run_folder(pipeline: str, resume: bool) -> Path:

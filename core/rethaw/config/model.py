@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -141,6 +142,23 @@ class Unfold:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """How sampler, steps and consistency are chosen when a training ends, as `rethaw tune` does it.
+
+    data: clean images that are not trained on, a folder or a file.
+    metric: what is to be best: one of `metrics` by its id, or any metric by its name.
+    within: by metric, how many times worse than the best may be: {rmse: 1.1} is up to 10 %.
+    images: at most so many of them.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    data: Path
+    metric: str
+    within: dict[str, Annotated[float, Ge(1)]] = field(default_factory=dict)
+    images: Annotated[int, Ge(1)] = 500
+
+
+@dataclass(frozen=True)
 class Train:
     """The training loop.
 
@@ -166,6 +184,7 @@ class Train:
     accumulate: batches whose gradients make one step.
     checkpoint_every: steps between checkpoints.
     workers: processes that load images; 0 loads in the training process.
+    tune: chooses how the run restores, on images that are not trained on: {data, metric, within, images}.
     """
 
     steps: Annotated[int, Ge(1)] = 20_000
@@ -187,6 +206,7 @@ class Train:
     accumulate: Annotated[int, Ge(1)] = 1
     checkpoint_every: Annotated[int, Ge(1)] = 1000
     workers: Annotated[int, Ge(0)] = 0
+    tune: Tune | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -13,8 +14,9 @@ from torch import Tensor
 from rethaw.api import RethawError, Rng, State, Step
 from rethaw.config import load_config
 from rethaw.config.model import Config
-from rethaw.engine.parts import assemble
-from rethaw.engine.run import CONFIG, Run, find_run
+from rethaw.engine.evaluation.tune import check_tuning, tune_trained
+from rethaw.engine.parts import Parts, assemble
+from rethaw.engine.run import Run, find_run
 from rethaw.engine.sampling import editing
 from rethaw.engine.sampling.files import restore_images
 from rethaw.engine.sampling.how import AS_PIPELINE, How, Options
@@ -29,7 +31,6 @@ from rethaw.registry import Registry
 Severity = float | Tensor | None
 Known = State | None
 Draws = Rng | None
-LATER = ("data", "metrics")  # that a run is not asked for until they are used
 
 
 class Pipeline:
@@ -64,10 +65,10 @@ class Pipeline:
 
     @classmethod
     def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Self:
-        """A trained pipeline from a run folder or hub id (`owner/name`); data and metrics may lack their plugins."""
+        """A trained pipeline from a run folder, or from the hub by `owner/name`; tuned, it restores as was chosen."""
         found = find_run(run)
-        pipeline = cls(*load_config(str(found.path(CONFIG)), overrides, optional=LATER), device=device)
-        pipeline.trained = Walker.load(pipeline.parts, found)
+        pipeline = cls(*found.config(overrides), device=device)
+        pipeline.trained = replace(Walker.load(pipeline.parts, found), tuned=found.tuned(overrides))
         return pipeline
 
     def save(self, folder: str | Path) -> None:
@@ -75,10 +76,10 @@ class Pipeline:
         self.walker.save(Run(Path(folder)))
 
     def train(self, folder: str | Path, resume: bool = False, watch: Watch | None = None) -> Outcome:
-        """Trains into a run folder; see `rethaw.engine.training.train.train`."""
-        found = train(self.parts, Path(folder), resume, watch)
-        self.parts, self.trained = found.parts, Walker(found.parts, found.restorer, found.fitted, found.image_shape)
-        return found.outcome
+        """Trains into a run folder, and tunes it if `train.tune` says so; see `rethaw.engine.training.train.train`."""
+        outcome, self.trained = train_and_tune(self.parts, Path(folder), resume, watch)
+        self.parts = self.trained.parts
+        return outcome
 
     def measured(self, use: str, **given: Any) -> Self:
         """This pipeline, restoring from measurements by another degradation: `use`, its parameters, bits, noise."""
@@ -94,11 +95,11 @@ class Pipeline:
         self, x: Tensor, severity: Severity = 1.0, state: Known = None, generator: Draws = None, **how: Unpack[Options]
     ) -> Iterator[Step]:
         """Walks from degraded images (B, C, H, W) to restored ones; yields each station. See `Walker.trajectory`."""
-        return self.walker.trajectory(x, severity, How(**how), state=state, generator=generator)
+        return self.walker.restoring.trajectory(x, severity, How(**how), state=state, generator=generator)
 
     def restore(self, images: Any, severity: Severity = None, state: Known = None, **how: Unpack[Options]) -> Any:
         """Restores images that are degraded already; see `rethaw.engine.sampling.files.restore_images`."""
-        return restore_images(self.walker, images, severity, How(**how), state)
+        return restore_images(self.walker.restoring, images, severity, How(**how), state)
 
     def estimate(self, x: Tensor) -> Tensor:
         """The severity (B,) of degraded images (B, C, H, W), by the run's own estimate; 1 where it learnt none."""
@@ -131,3 +132,12 @@ class Pipeline:
     def tensor(self, image: Any) -> Tensor:
         """One image of any kind as a tensor (C, H, W) in [-1, 1]."""
         return to_picture(image, self.parts.config.restorer.channels).pixels
+
+
+def train_and_tune(parts: Parts, folder: Path, resume: bool, watch: Watch | None) -> tuple[Outcome, Walker]:
+    """Trains into a run folder, and chooses how the run restores if `train.tune` says so."""
+    check_tuning(parts)
+    found = train(parts, folder, resume, watch)
+    walker = Walker(found.parts, found.restorer, found.fitted, found.image_shape)
+    choice = tune_trained(walker, Run(folder)) if found.outcome.finished else None
+    return found.outcome, replace(walker, tuned=choice.config if choice else None)

@@ -8,6 +8,8 @@
     classifier-checkpoint.pt  the same of the classifier's training, while that is not finished
     log.jsonl, loss.png   step, loss, rate, learning rate
     preview.png           clean, degraded and restored training images
+    tuned.yaml            the sampler and the consistency that `rethaw tune` has chosen to restore with
+    tuning/               what it has measured
 
 Every file is written beside its place and renamed, so none is ever half-written.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,10 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from rethaw import __version__
 from rethaw.api import RethawError
-from rethaw.config.dump import dump_config
+from rethaw.config import load_config
+from rethaw.config.dump import component_tree, dump_config, dump_tree, plain
 from rethaw.config.find import nearest_runs
 from rethaw.config.model import Config
-from rethaw.files import expanded, only_one, replacing, write_text
+from rethaw.files import expanded, only_one, replacing, shown, write_text
 from rethaw.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 
 CONFIG, LOCK, MODEL, CHECKPOINT, LOG = "resolved.yaml", "lock.json", "model.safetensors", "checkpoint.pt", "log.jsonl"
 CLASSIFIER, CLASSIFIER_CHECKPOINT = "classifier.safetensors", "classifier-checkpoint.pt"
-OWN = (CONFIG, LOCK, MODEL, CHECKPOINT, LOG, CLASSIFIER, CLASSIFIER_CHECKPOINT, "loss.png", "preview.png")
+TUNED, TUNING = "tuned.yaml", "tuning"
+OWN = (CONFIG, LOCK, MODEL, CHECKPOINT, LOG, CLASSIFIER, CLASSIFIER_CHECKPOINT, TUNED, "loss.png", "preview.png")
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,28 @@ class Run:
         shape = self.lock().get("image_shape")
         whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)
         return tuple(shape) if whole else ()  # type: ignore[arg-type]
+
+    def save_tuned(self, config: Config, why: str) -> None:
+        """Writes tuned.yaml: resolved.yaml with the sampler and the consistency of a pipeline, and why those."""
+        consistency = plain(config.consistency) if config.consistency else None
+        chosen = {"extends": CONFIG, "sampler": component_tree(config.sampler), "consistency": consistency}
+        write_text(self.path(TUNED), f"# rethaw tune: {shown(why)}\n{dump_tree(chosen)}")
+
+    def config(self, overrides: Sequence[str] = (), name: str = CONFIG) -> tuple[Config, Registry]:
+        """Its pipeline, with overrides; the plugins of dataset and metrics need not be there until they are used."""
+        return load_config(str(self.path(name)), overrides, optional=("data", "metrics"))
+
+    def tuned(self, overrides: Sequence[str] = ()) -> Config | None:
+        """The pipeline as tuned.yaml says, with overrides; None without one, or where they name a measurement."""
+        if not self.has(TUNED) or any(word.startswith("measurement") for word in overrides):
+            return None
+        return self.config(overrides, TUNED)[0]
+
+    def forget_tuned(self) -> bool:
+        """Removes tuned.yaml; whether it was there."""
+        there = self.has(TUNED)
+        self.path(TUNED).unlink(missing_ok=True)
+        return there
 
     # --- weights -------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 Points = Sequence[tuple[float, float]]
 
-COLOURS = (ACCENT, "#1c7ed6", "#2f9e44", "#6741d9")
+
+class Point(NamedTuple):
+    """A point with a label beside it, and the interval in which its y lies."""
+
+    x: float
+    y: float
+    label: str = ""
+    interval: tuple[float, float] | None = None
+
+
+COLOURS = (ACCENT, "#1c7ed6", "#2f9e44", "#6741d9", "#e8590c", "#0c8599", "#c2255c", "#5c940d")
 LARGEST = 1e100
 """Beyond it matplotlib's own arithmetic overflows."""
 
@@ -30,16 +40,51 @@ def curve(rows: Points, title: str, x_label: str, y_label: str, log_y: bool = Fa
     return curves({"": rows}, title, x_label, y_label, log_y)
 
 
+def trade_off(lines: Mapping[str, Sequence[Point]], title: str, x_label: str, y_label: str) -> Canvas:
+    """Lines from point to point, in the order given, each point with its label and the interval of its y."""
+    axes = _frame()
+    shown = {name: [p for p in points if _drawable([p[:2]], False)] for name, points in lines.items()}
+    _draw_lines(axes, {name: [p[:2] for p in points] for name, points in shown.items()}, title)
+    for line, points in zip(axes.get_lines(), shown.values(), strict=True):
+        line.set_marker("o")
+        for p in points:
+            if p.interval:
+                axes.vlines(p.x, *p.interval, colors=line.get_color(), alpha=0.3)
+            axes.annotate(
+                drawable(p.label), p[:2], (5, 5), textcoords="offset points", color=line.get_color(), parse_math=False
+            )
+    if legend := axes.get_legend():
+        legend.set_loc("upper left")
+        legend.set_bbox_to_anchor((1.0, 1.0))
+    axes.margins(x=0.08, y=0.08)
+    return _drawn(axes, title, x_label, y_label)
+
+
 def curves(lines: Mapping[str, Points], title: str, x_label: str, y_label: str, log_y: bool = False) -> Canvas:
     """Several such lines in one frame, each named in its colour."""
+    axes = _frame()
+    _draw_lines(axes, {name: _drawable(rows, log_y) for name, rows in lines.items()}, title)
+    axes.set_yscale("log" if log_y else "linear")
+    axes.margins(x=0.01)
+    return _drawn(axes, title, x_label, y_label)
+
+
+def _frame() -> Axes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure((8, 4.6), dpi=100, facecolor=PAPER, layout="constrained")
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
-    _draw_lines(axes, {name: _drawable(rows, log_y) for name, rows in lines.items()}, title)
-    axes.set_yscale("log" if log_y else "linear")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def _drawn(axes: Axes, title: str, x_label: str, y_label: str) -> Canvas:
+    """What is in a frame, with its texts, as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     _describe(axes, title, x_label, y_label)
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()
     return Image.frombytes("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
 
@@ -71,5 +116,4 @@ def _describe(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.grid(axis="y", color="#e3e3e6")
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    axes.margins(x=0.01)
     axes.tick_params(length=0, which="both", labelcolor=SOFT)

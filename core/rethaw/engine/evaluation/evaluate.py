@@ -1,65 +1,199 @@
-"""Evaluation: clean images are degraded, restored by each sampler, and compared."""
+"""Evaluation: clean images are degraded once, restored by each contestant, and compared."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from rethaw.api import Metric, RethawError
+from rethaw.api import Figure, Metric, RethawError, State, figure
+from rethaw.engine.evaluation.report import Report, Row
 from rethaw.engine.faults import broken, naming
-from rethaw.engine.sampling.how import How
+from rethaw.engine.restorer.conditioners import Values
+from rethaw.engine.sampling.how import AS_PIPELINE, How, described
 from rethaw.engine.sampling.walking import Walker, last
 from rethaw.images import UnreadableImage, read_image
 from rethaw.ops import generators
 
+T = TypeVar("T")
+Watch = Callable[[float], None]
+"""Called with the images that are done, those of each contestant counted."""
+
 PIXELS = 16 * 256 * 256  # that are restored at once
+EXAMPLES = 4  # images that are kept to be looked at
+DEGRADED = "degraded"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to restore: a pipeline, and how it samples. line: which contestants differ in their steps alone."""
+
+    walker: Walker
+    how: How = AS_PIPELINE
+    line: str = ""
+
+    @property
+    def steps(self) -> int:
+        """How many steps it walks; 1 of a sampler that does not say."""
+        item = self.walker.parts.sampler_item(self.how.sampler, self.how.steps)
+        return int(getattr(item.params, "steps", None) or 1)
 
 
 @dataclass
-class Report:
-    """What an evaluation found: by row (degraded, and each sampler) the value of each metric."""
+class Taken:
+    """What has been measured so far of a contestant, or of the degraded images themselves."""
 
-    rows: dict[str, dict[str, float]]
-    images: int
-    severity: float
-    seconds: dict[str, float]
-    skipped: list[str] = field(default_factory=list)
-    example: dict[str, Tensor] = field(default_factory=dict)
+    meters: Mapping[str, Metric]
+    contestant: Contestant | None = None
+    images: int = 0
+    seconds: float = 0.0
+    examples: list[Tensor] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "images": self.images,
-            "severity": self.severity,
-            "rows": self.rows,
-            "seconds_per_image": self.seconds,
-            "skipped": self.skipped,
-        }
+    def take(self, images: Tensor, clean: Tensor) -> None:
+        """Takes in a batch."""
+        for key, meter in self.meters.items():
+            take_in(meter, key, images, clean)
+        self.images += len(images)
+        self.examples += some(images, EXAMPLES - len(self.examples))
 
-    def markdown(self) -> str:
-        """A table."""
-        names = list(next(iter(self.rows.values())))
-        lines = [
-            "| | " + " | ".join(name.upper() for name in names) + " | s/image |",
-            "|---|" + "---:|" * (len(names) + 1),
-        ]
-        for row, values in self.rows.items():
-            cells = [f"{values[name]:.{decimals(name)}f}" for name in names]
-            lines.append(
-                f"| {row} | {' | '.join(cells)} | {f'{self.seconds[row]:.2f}' if row in self.seconds else ''} |"
-            )
-        return "\n".join(lines)
+    def row(self) -> Row:
+        """As a row of a report."""
+        figures = {key: figure_of(meter, key) for key, meter in self.meters.items()}
+        by = self.contestant
+        if by is None:
+            return Row(figures, self.images, examples=self.examples)
+        how = described(by.walker.parts, by.how)
+        return Row(figures, self.images, self.seconds / self.images, by.line, str(by.steps), self.examples, how)
 
 
-def decimals(metric: str) -> int:
-    return 2 if metric == "psnr" else 4
+class Evaluation:
+    """Contestants that are measured on more and more images.
+
+    running: those that are still measured; the others are where they came to. refused: those that could not restore
+    the images, and why.
+    """
+
+    def __init__(
+        self,
+        walker: Walker,
+        contestants: Mapping[str, Contestant],
+        severity: float = 1.0,
+        seed: int = 0,
+        watch: Watch | None = None,
+    ) -> None:
+        self.parts, self.severity, self.seed, self.watch = walker.parts, severity, seed, watch or (lambda done: None)
+        self.degraded = Taken(self.parts.metrics())
+        self.taken = {name: Taken(self.parts.metrics(), each) for name, each in contestants.items()}
+        self.running = dict(self.taken)
+        self.refused: dict[str, str] = {}
+        self.skipped: list[str] = []
+        self.examples: list[Tensor] = []
+
+    def run(self, files: Sequence[Path]) -> None:
+        """Measures more images. Raises RethawError where none can be read, or no contestant can restore them."""
+        for _, batch in beside(batches(files, self.parts.config.restorer.channels, self.skipped)):
+            self.take(batch.to(self.parts.device))
+        if not self.degraded.images:
+            raise RethawError("none of the images can be read", "; ".join(islice(self.skipped, 3)))
+
+    def take(self, clean: Tensor) -> None:
+        """Measures one batch."""
+        first, count = self.degraded.images, len(clean)
+        x_t, state = self.parts.degrade(clean, self.severity, self.seed, first)
+        own = self.parts.conditions_of(clean, self.seed, first)
+        self.examples += some(clean, EXAMPLES - len(self.examples))
+        for number, (name, taken) in enumerate(self.taken.items()):
+            begun = first * len(self.taken) + number * count
+            if name in self.running:
+                try:
+                    restored = self.restored(taken, x_t, state, own, begun)
+                except RethawError as error:
+                    self.refuse(name, error)
+                else:
+                    taken.take(restored, clean)
+            self.watch(begun + count)
+        self.degraded.take(x_t, clean)
+
+    def restored(self, taken: Taken, x_t: Tensor, state: State, own: Values, begun: int) -> Tensor:
+        """A contestant's results for a batch. own: what conditioners observe of the clean images."""
+        by, began, count = taken.contestant, time.perf_counter(), len(x_t)
+        assert by is not None
+        how = by.how.with_values({**own, **by.how.repeated(count).values})
+        rng = generators(self.seed + 1, count, self.degraded.images)
+        known = self.parts.known(state)
+        walk = by.walker.restoration(x_t, self.severity, how, state=known, generator=rng)
+        found = last(watched(walk, lambda k: self.watch(begun + count * min(k / by.steps, 1)))).x
+        if found.is_cuda:
+            torch.cuda.synchronize(found.device)
+        taken.seconds += time.perf_counter() - began
+        return found
+
+    def refuse(self, name: str, error: RethawError) -> None:
+        """Goes on without a contestant; if it was the last one, the error stands."""
+        del self.running[name]
+        self.refused[name] = error.message
+        if not self.running:
+            raise error
+
+    def report(self) -> Report:
+        """What was found so far."""
+        rows = {DEGRADED: self.degraded, **self.taken}
+        table = {name: taken.row() for name, taken in rows.items() if name not in self.refused}
+        count = self.degraded.images
+        return Report(table, count, self.severity, self.seed, self.refused, self.skipped, self.examples)
+
+
+def evaluate(
+    walker: Walker,
+    files: Sequence[Path],
+    contestants: Mapping[str, Contestant],
+    severity: float = 1.0,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Report:
+    """Measures the degraded images and each contestant's results with the pipeline's metrics.
+
+    Samplers get the state that was drawn, or infer it where the degradation can; conditioners the contestant's
+    condition (one value a field, for all images), or what they observe of the clean images, else their null. One that
+    cannot restore these images is left out, and the report says why.
+    """
+    evaluation = Evaluation(walker, contestants, severity, seed, watch)
+    evaluation.run(files)
+    return evaluation.report()
+
+
+def some(images: Tensor, count: int) -> Tensor:
+    """At most so many images of a batch, from all of it."""
+    return images[:: max(1, len(images) // max(1, count))][:count].cpu()
+
+
+def watched(steps: Iterator[T], watch: Callable[[int], None]) -> Iterator[T]:
+    """The same items; how many there were is told before each."""
+    for k, step in enumerate(steps):
+        watch(k)
+        yield step
+
+
+def take_in(meter: Metric, name: str, image: Tensor, clean: Tensor) -> None:
+    """Hands a batch to a metric, which must leave it as it is."""
+    before = image._version, clean._version
+    with naming(f"the metric {name}", "measuring"):
+        meter.update(image, clean)
+    if (image._version, clean._version) != before:
+        raise broken(f"the metric {name}", "it changes the images that it measures")
+
+
+def figure_of(meter: Metric, name: str) -> Figure:
+    """What a metric found."""
+    with naming(f"the metric {name}", "computing its value"):
+        return figure(meter, name)
 
 
 def batches(paths: Iterable[Path], channels: int, skipped: list[str]) -> Iterator[tuple[list[Path], Tensor]]:
@@ -81,70 +215,10 @@ def batches(paths: Iterable[Path], channels: int, skipped: list[str]) -> Iterato
         yield files, torch.stack(held)
 
 
-def evaluate(
-    walker: Walker,
-    paths: Sequence[Path],
-    contestants: Mapping[str, How],
-    severity: float = 1.0,
-    seed: int = 0,
-    watch: Callable[[int], None] | None = None,
-) -> Report:
-    """Measures the degraded images and each contestant's results with the pipeline's metrics.
-
-    Samplers get the state that was drawn, or infer it where the degradation can; conditioners the contestant's
-    condition (one value a field, for all images), or what they observe of the clean images, else their null. watch:
-    called with images done.
-    """
-    names = ["degraded", *contestants]
-    meters = {name: walker.parts.metrics() for name in names}
-    report = Report({}, 0, severity, dict.fromkeys(contestants, 0.0))
-    for _, batch in batches(paths, walker.parts.config.restorer.channels, report.skipped):
-        clean = batch.to(walker.parts.device)
-        results = restorations(walker, clean, contestants, report, seed)
-        for name, image in results.items():
-            for key, meter in meters[name].items():
-                take_in(meter, key, image, clean)
-        if not report.images:
-            report.example = {"clean": clean[0].cpu(), **{name: image[0].cpu() for name, image in results.items()}}
-        report.images += len(clean)
-        if watch:
-            watch(report.images)
-    if not report.images:
-        raise RethawError("none of the images can be read", "; ".join(islice(report.skipped, 3)))
-    report.rows = {name: {key: value_of(meter, key) for key, meter in meters[name].items()} for name in names}
-    report.seconds = {name: seconds / report.images for name, seconds in report.seconds.items()}
-    return report
-
-
-def take_in(meter: Metric, name: str, image: Tensor, clean: Tensor) -> None:
-    """Hands a batch to a metric, which must leave it as it is."""
-    before = image._version, clean._version
-    with naming(f"the metric {name}", "measuring"):
-        meter.update(image, clean)
-    if (image._version, clean._version) != before:
-        raise broken(f"the metric {name}", "it changes the images that it measures")
-
-
-def value_of(meter: Metric, name: str) -> float:
-    """What a metric found."""
-    with naming(f"the metric {name}", "computing its value"):
-        return float(meter.compute())
-
-
-def restorations(
-    walker: Walker, clean: Tensor, contestants: Mapping[str, How], report: Report, seed: int
-) -> dict[str, Tensor]:
-    """A batch degraded, and restored by each contestant; the seconds are added to the report."""
-    x_t, state = walker.parts.degrade(clean, report.severity, seed, report.images)
-    own = walker.parts.conditions_of(clean, seed, report.images)
-    results = {"degraded": x_t}
-    for name, how in contestants.items():
-        began = time.perf_counter()
-        values = {**own, **how.repeated(len(clean)).values}
-        rng = generators(seed + 1, len(clean), report.images)
-        walk = walker.restoration(
-            x_t, report.severity, how.with_values(values), state=walker.parts.known(state), generator=rng
-        )
-        results[name] = last(walk).x
-        report.seconds[name] += time.perf_counter() - began
-    return results
+def beside(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next of them made in a thread while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (found := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
+from rethaw.config.model import Config
 from rethaw.engine.classifier.guiding import Classifier, toward_label
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
@@ -29,13 +30,17 @@ EXACT = 1 / 255
 
 @dataclass(frozen=True)
 class Walker:
-    """A pipeline's parts with trained weights; fitted: the prior's tensors; image_shape: (C, H, W) in training."""
+    """A pipeline's parts with trained weights; fitted: the prior's tensors; image_shape: (C, H, W) in training.
+
+    tuned: the pipeline as `rethaw tune` has chosen it for restoring.
+    """
 
     parts: Parts
     restorer: Restorer
     fitted: Mapping[str, Tensor]
     image_shape: tuple[int, ...]
     classifier: Classifier | None = None
+    tuned: Config | None = None
 
     @classmethod
     def load(cls, parts: Parts, run: Run) -> Walker:
@@ -53,10 +58,17 @@ class Walker:
         run.save_model(self.restorer, self.fitted)
         if self.classifier:
             run.save_classifier(self.classifier.network)
+        if self.tuned:
+            run.save_tuned(self.tuned, "as in the run that this one is a copy of")
 
     def of(self, parts: Parts) -> Walker:
         """The same weights with other parts."""
-        return replace(self, parts=parts)
+        return replace(self, parts=parts, tuned=None)
+
+    @property
+    def restoring(self) -> Walker:
+        """The walker to restore with: as tuned, where it is."""
+        return self.of(replace(self.parts, config=self.tuned)) if self.tuned else self
 
     def seed(self, how: How) -> int:
         """The seed of a walk."""

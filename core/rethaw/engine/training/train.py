@@ -149,9 +149,9 @@ class RestorerTask:
 def resumable(config: Config) -> Config:
     """What must not change between a training and its resumption.
 
-    All but its length, when it saves, what loads images, and what only sampling reads.
+    All but its length, when it saves, what loads images, and what only sampling and tuning read.
     """
-    train = replace(config.train, steps=1, checkpoint_every=1, workers=0)
+    train = replace(config.train, steps=1, checkpoint_every=1, workers=0, tune=None)
     return replace(config, train=train, guidance=None, classifier=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,8 @@ class ImageMean(Resampled):
 
 class Distribution(Resampled):
     """A distance between the features of all restored and of all clean images."""
+
+    kind: Literal["perception"] = "perception"
 
     def __init__(self, name: str, params: Features) -> None:
         super().__init__()
