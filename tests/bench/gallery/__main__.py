@@ -1,9 +1,9 @@
 """`make gallery`: trains small versions of everything that rethaw undoes, and writes one page of pictures with figures.
 
-The page is OUT/index.html and OUT/README.md; OUT/runs has the trained runs. Each exhibit is made in a process of its own:
-one that fails is reported on the page and stops no other. Ctrl-C saves; the same command goes on, and makes nothing again
-that is done (delete OUT/NAME.json to measure anew, OUT/runs/NAME also to train anew). Two CPU cores take about two hours
-for all, a GPU minutes. Everything of the pipelines can be set after the options: `train.lr=1e-3`.
+The page is OUT/index.html and OUT/README.md; OUT/runs has the trained runs. Each exhibit is made in a process of its
+own: one that fails is reported on the page and stops no other. Ctrl-C saves; the same command goes on, and makes
+nothing again that is done (delete OUT/NAME.json to measure anew, OUT/runs/NAME also to train anew). Two CPU cores take
+about two hours for all, a GPU minutes. Everything of the pipelines can be set after the options: `train.lr=1e-3`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ def rows(scene: Scene) -> dict[str, Row]:
     """All rows: what walks start from, what each contestant makes of it, and other real images for comparison."""
     made = {"degraded" if scene.exhibit.kind == "restoration" else START: scene.starts, **scene.made}
     if "nearest" in scene.exhibit.pictures:
-        return {label: near(scene, images) for label, images in {**made, "held-out real images": scene.held_out}.items()}
+        made["held-out real images"] = scene.held_out
+        return {label: near(scene, images) for label, images in made.items()}
     found = {label: row(scene, images) for label, images in made.items()}
     count = min(len(scene.train), len(scene.held_out))
     found[REAL] = kid(scene.train[:count], scene.held_out[:count], "unbiased") | reading(scene, scene.train, [])

@@ -90,7 +90,10 @@ def staged(
 def say(progress: Progress) -> None:
     """A line every so many steps."""
     if progress.step % SAID_EVERY == 0 or progress.step == progress.steps:
-        print(f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {progress.rate:.0f} images/s", flush=True)
+        print(
+            f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {progress.rate:.0f} images/s",
+            flush=True,
+        )
 
 
 def named(device: torch.device) -> str:

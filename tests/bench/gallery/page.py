@@ -20,11 +20,11 @@ td, th { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; 
 pre { background: #f5f5f7; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
 INTRODUCTION = (
-    "Small trainings, each shown as it came out: images are the first ones, none is chosen. KID compares the features of the "
-    "images, taken together, with those of held-out real images (less is better; in brackets its 95 % interval). What the "
-    "same figure is between real training images and the held-out ones stands in the last row: nothing can be better than "
-    "that, but by chance. The column names the features. Two classifiers of different architecture, trained on real "
-    "images, read digits; an image counts as read if both see the same in it, each with more than 90 % confidence."
+    "Small trainings, shown as they came out: images are the first ones, none is chosen. KID compares the features of "
+    "the images, taken together, with those of held-out real images (less is better; in brackets its 95 % interval); "
+    "the column names the features. The last row has the same figure of real training images, which is as good as it "
+    "gets, but for chance. Two classifiers of different architectures, trained on real images, read digits; an image "
+    "counts as read if both see the same in it, each with more than 90 % confidence."
 )
 
 
@@ -142,9 +142,10 @@ def cell(column: str, value: Any, whole: bool = True) -> str:
 def facts(found: dict[str, Any]) -> str:
     """How the exhibit was made."""
     training, judges = found["training"], found["judges"]
+    steps, batch, seconds = (training[key] for key in ("steps", "batch", "seconds"))
     text = (
-        f"{found['images']} images. Trained {training['steps']} steps of {training['batch']} images in {training['seconds']:.0f} s "
-        f"on {training['device']} ({training['weights'] / 1e6:.2f} M weights); pictures and figures took {found['measuring']:.0f} s."
+        f"{found['images']} images. Trained {steps} steps of {batch} images in {seconds:.0f} s on {training['device']} "
+        f"({training['weights'] / 1e6:.2f} M weights); pictures and figures took {found['measuring']:.0f} s."
     )
     if judges:
         shares = " and ".join(f"{a:.1%}" for a in judges["accuracy"])

@@ -1,4 +1,4 @@
-"""What pictures and figures of an exhibit are made from: the trained pipeline, held-out images, and what became of them."""
+"""What pictures and figures of an exhibit are made from: its pipeline, real images, and what became of them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def walk(scene: Scene) -> Canvas:
 
 
 def severities(scene: Scene) -> Canvas:
-    """One step from mild and from heavy degradations, with the mean sharpness of the estimates, of the clean images = 1."""
+    """One step from mild and from heavy degradations, with the estimates' mean sharpness, of clean images = 1."""
     pipeline, clean = scene.pipeline, scene.held_out[spread_out(len(scene.held_out), 64)]
     rows, above = [[clean[0]], [clean[0]], [clean[-1]], [clean[-1]]], ["clean"]
     for t in SEVERITIES:
