@@ -5,7 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-long bench check docs format clean
+DATA ?= ../shared/data
+
+.PHONY: demo test test-long bench gallery check docs format clean
 demo: $(READY)  ## train a deblurring restorer and restore a photograph that was held out
 	$(BIN)/rethaw demo
 
@@ -17,6 +19,9 @@ test-long: $(READY)  ## the tests that take minutes
 
 bench: $(READY)  ## the benchmarks: ratios in one run, medians
 	$(BIN)/python -m tests.bench
+
+gallery: $(READY)  ## small trainings of everything, on a page of pictures: two hours on two cores, minutes on a GPU
+	$(BIN)/python -m tests.bench.gallery --data $(DATA) --out gallery $(ARGS)
 
 check: $(READY)  ## style, types, the direction of imports
 	$(BIN)/ruff check .
