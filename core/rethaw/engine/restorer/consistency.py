@@ -14,18 +14,21 @@ from rethaw.engine.degradation.hosted import Hosted
 from rethaw.ops import pseudo_inverse
 
 DEGRADED, RESTORED = 0.15, 0.02
-"""What images are taken to be wrong by where the observation tells of it, as standard deviations on [-1, 1].
+"""σ_x: what degraded images, and a restorer's estimates of them, are taken to be wrong by, on the scale of [-1, 1].
 
-A restorer is wrong by more, but mostly in what the observation does not tell. Of the rest it has seen the observation
-already: to trust that more adds its noise (docs/measurements.md has the measurement).
+An estimate is wrong by more, but mostly in what the observation does not tell; of the rest, the restorer has seen the
+observation already, and to trust that more only adds its noise (measured in docs/measurements.md).
 """
 FLOAT = 1e-7
-"""The same of a floating-point observation, which comes out of single-precision arithmetic."""
+"""σ_y of a floating-point observation, which comes out of single-precision arithmetic."""
 
 
 def default_weight(precision: Precision, error: float) -> float:
-    """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if what is moved is wrong by white noise of deviation `error`."""
-    return (max(precision.deviation, FLOAT) / error) ** 2
+    """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if what is moved is wrong by white noise of deviation `error`.
+
+    A floating-point observation tells more than a restorer can have seen in it, so that it is wrong by all its error there.
+    """
+    return max(precision.deviation / error, FLOAT / DEGRADED) ** 2
 
 
 def precise(config: Config, device: torch.device) -> bool:
@@ -67,13 +70,17 @@ def consistent(
     if missing or state is None:
         raise RethawError(f"data consistency is not to be had: {missing}", "Leave `consistency` out.")
     weight = how.weight or default_weight(precision, RESTORED)
+    inverse = pseudo_inverse(degradation, y, start, state, weight, how.iterations)  # once a walk
 
-    def restored(x: Tensor, t: Tensor) -> Prediction:
+    def to_observation(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        explained = (x, t) if how.to == "state" else (y, start)
-        return found._replace(x0=make_consistent(found.x0, degradation, *explained, state, weight, how.iterations))
+        return found._replace(x0=found.x0 + inverse(y - degradation.degrade(found.x0, start, state)))
 
-    return restored
+    def to_state(x: Tensor, t: Tensor) -> Prediction:
+        found = restore(x, t)
+        return found._replace(x0=make_consistent(found.x0, degradation, x, t, state, weight, how.iterations))
+
+    return to_observation if how.to == "observation" else to_state
 
 
 def make_consistent(
