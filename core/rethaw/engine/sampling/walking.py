@@ -106,6 +106,7 @@ class Walker:
             x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
         severities = severity_rows(all_severities(sampler, item.use, degradation, start), x)
         walk = degradation.along(severities)
+        x, observation, shown = masked(degradation, x, severities[0], state, observation, config.observation.noise)
         restore = self.bound(walk, x, state, how)
         x, observation, shown = masked(degradation, x, severities[0], state, observation, config.observation.noise)
         if config.consistency:
