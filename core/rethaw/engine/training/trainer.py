@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -189,6 +190,12 @@ class Trainer:
             f"{what} at step {self.step}",
             f"Lower the learning rate (train.lr={self.train.lr / 4:g}); the last checkpoint is kept.",
         )
+
+    def gathered(self, found: dict[str, str]) -> dict[str, str]:
+        """What all processes have found together."""
+        if self.accelerator.num_processes == 1:
+            return found
+        return dict(gather_object(sorted(found.items())))
 
     @property
     def is_main(self) -> bool:
