@@ -52,7 +52,7 @@ MISTAKES = [
     ("degrade --all demo image.png", "--all takes one image"),
     ("restore run image.png --degrade --state mask=image.png", "--degrade draws a state of its own"),
     ("generate run --strength 0.5", "--strength goes with --from"),
-    ("schema --out absent/schema.json", "absent/schema.json: No such file or directory"),
+    ("schema --out image.png/schema.json", "image.png/schema.json could not be written"),
     ("train key.yaml", "key.yaml:3:1: unknown key 'trian'"),
     ("train deblur --resume --out absent", "absent has no checkpoint to resume from"),
     ("train run", "run is a run folder\n  Add --resume"),

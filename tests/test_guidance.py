@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 from pathlib import Path
@@ -248,6 +249,9 @@ def test_edits_mixtures_and_evaluation_take_conditions_and_guidance(tmp_path: Pa
     done = command("evaluate", "run", "--data", files[0], "--data", files[1], "-s", "core.ddim", *words, cwd=tmp_path)
     assert f"{rmse[3]:.4f}" in done.stdout
     command("interpolate", "run", *files, "-n", "3", *words, cwd=tmp_path)
+    report = json.loads((tmp_path / "interpolated" / "report.json").read_text())
+    assert report["conditions"] == {"label": ["cat"] * 3} and report["guidance"]["scale"] == 3
+    assert [report["from"], report["to"]] == [*map(str, files)] and report["sampler"]["steps"] == 2
     done = command("evaluate", "run", "--data", files[0], "--cond", "label=fish", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "fish" in done.stderr
 

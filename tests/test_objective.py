@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import rethaw
-from rethaw.api import RethawError
+from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
 from rethaw.config.model import RestorerConfig, Train
 from rethaw.config.yaml import ConfigError
@@ -211,7 +211,8 @@ def test_the_bound_is_the_kl_divergence_of_the_posteriors() -> None:
     assert found.log_var is not None
     at = [c.view(-1, 1, 1, 1) for pair in (degradation.coefficients(t), degradation.coefficients(s)) for c in pair]
     a, b, small, large = posterior(*at)
-    log_var = found.log_var * large.log() + (1 - found.log_var) * small.log()
+    place = found.log_var.clamp(0, 1)
+    log_var = place * large.log() + (1 - place) * small.log()
     true, model = Normal(a * x_t + b * x0, small.sqrt()), Normal(a * x_t + b * found.x0, (log_var / 2).exp())
     expected = 0.01 * 100 * kl_divergence(true, model).mean() / math.log(2)
     bound = loss.bound(found, x0, t)
@@ -220,6 +221,22 @@ def test_the_bound_is_the_kl_divergence_of_the_posteriors() -> None:
     assert not grad[:, :3].any() and grad[:, 3:].abs().min() > 0  # stop-gradient into the mean
     simple = (out[:, :3] - state["z"]).square().mean()
     assert float(loss(out, x0, x_t, t, state)) == pytest.approx(float(simple + bound), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("text", ["{use: core.gaussian_noise}", "{use: core.gaussian_noise, process: ve, levels: 30}"])
+def test_a_variance_far_outside_its_bounds_is_led_back(text: str, dtype: torch.dtype) -> None:
+    loss = objective(degradation_of(text), "eps", "learned")
+    x0, t = images(3, height=6, width=6, dtype=dtype), torch.tensor([0.0, 0.05, 0.6], dtype=dtype)
+    for far in (3.0, 1e3, 1e6):
+        for side, bound in ((far, 1.0), (-far, 0.0)):
+            place = torch.full_like(x0, side).requires_grad_()
+            value = loss.bound(Prediction(x0, place), x0, t)
+            assert float(value) == pytest.approx(float(loss.bound(Prediction(x0, torch.full_like(x0, bound)), x0, t)))
+            (grad,) = torch.autograd.grad(value, place)
+            assert torch.isfinite(grad).all()
+            if side > 0:  # an exact estimate wants the smallest variance
+                assert (grad[1:] > 0).all()
 
 
 def test_the_last_term_of_the_bound_is_the_likelihood_of_eight_bits() -> None:

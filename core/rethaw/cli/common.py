@@ -25,6 +25,9 @@ QUIET = os.environ.get("RANK", "0") != "0"
 FIRST, LONG = 10, 300.0
 """The step after which the time that a training takes is told, and the seconds from which on."""
 
+PATIENCE = 10.0
+"""Seconds between lines that tell progress on a pipe."""
+
 out = Console(highlight=False, soft_wrap=True, quiet=QUIET)
 err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=QUIET)
 
@@ -58,14 +61,26 @@ def warn(text: str) -> None:
 
 @contextlib.contextmanager
 def bar(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar with the time left; the function takes how many are done, and of how many if not `total`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    """A progress bar with the time left; the function takes how many are done, and of how many if not `total`.
+
+    Parts of one count. On a pipe, a line now and then instead.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=err, transient=True) as progress:
+    text = (TextColumn("{task.description}"), BarColumn())
+    numbers, said = (MofNCompleteColumn(), TaskProgressColumn(), TimeRemainingColumn()), time.monotonic()
+    with Bar(*text, *numbers, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(escape(what), total=total)
-        yield lambda done, total=total: progress.update(task, completed=done, total=total)
+
+        def update(done: float, total: float = total) -> None:
+            nonlocal said
+            progress.update(task, completed=done, total=total)
+            if not err.is_terminal and time.monotonic() - said > PATIENCE:
+                said = time.monotonic()
+                err.print(f"{escape(what)}: {done / max(total, 1):.0%}")
+
+        yield update
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rethaw.cli.common import say, spare_inputs
+from rethaw.cli.common import free_folder, own_report, say, spare_inputs, write_json
 from rethaw.cli.options import Device, Run, Sampling, command
 
 
@@ -17,7 +17,9 @@ def interpolate(
     first: Annotated[Path, typer.Argument(help="An image.")],
     second: Annotated[Path, typer.Argument(help="Another image of the same size.")],
     n: Annotated[int, typer.Option("-n", min=2, help="How many images, the two ends included.")] = 8,
-    to: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("interpolated"),
+    to: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the results go (default: interpolated/).")
+    ] = None,
     strength: Annotated[float, typer.Option(help="The severity at which the two are mixed, in (0, 1].")] = 0.6,
     own: Annotated[
         bool, typer.Option("--own", help="Each image has noise of its own; they are mixed on the arc.")
@@ -28,7 +30,7 @@ def interpolate(
 ) -> None:
     """Go from one image to another: both are degraded, mixed in proportion, and restored.
 
-    Writes 000.png …, strip.png and animation.gif.
+    Writes 000.png …, strip.png, animation.gif and report.json.
 
     [bold]Examples[/]
 
@@ -39,8 +41,11 @@ def interpolate(
     from rethaw import pictures
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.sampling import editing
+    from rethaw.engine.sampling.how import described
     from rethaw.images import write_image
 
+    to = to or free_folder(Path("interpolated"))
+    own_report(to / "report.json")
     targets = [to / f"{i:03d}.png" for i in range(n)]
     spare_inputs([*targets, to / "strip.png", to / "animation.gif"], [first, second])
     pipeline = Pipeline.load(run, device=device)
@@ -53,4 +58,6 @@ def interpolate(
     title = f"{first.name} to {second.name}, mixed at t = {strength:g}"
     pictures.save(pictures.strip(list(images), labels, title=title), to / "strip.png")
     pictures.save_animation(images, to / "animation.gif")
+    ways = {"from": first, "to": second, "n": n, "strength": strength, "own": own}
+    write_json(to / "report.json", {"run": run, **ways, **described(pipeline.parts, how)})
     say(f"wrote {n} images from {first.name} to {second.name} in {to}; look at {to / 'strip.png'}")

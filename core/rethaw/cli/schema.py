@@ -23,11 +23,12 @@ def schema(
     and, as the first line of a YAML: # yaml-language-server: $schema=rethaw.schema.json
     """
     from rethaw.config.schema import json_schema
+    from rethaw.files import write_text
     from rethaw.registry import Registry
 
     text = json.dumps(json_schema(Registry()), indent=2)
     if to:
-        to.write_text(text + "\n", "utf-8")
+        write_text(to, text + "\n")
         say(f"wrote {to}")
     else:
         print(text)

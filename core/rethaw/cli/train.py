@@ -50,12 +50,8 @@ def train(
     parts = assemble(config, registry, device)
     check_tuning(parts)
     with training_bar(config.train.steps) as watch:
-        trained = fit(parts, folder, resume, watch)
+        trained = fit(parts, folder, resume, watch, warn)
     outcome = trained.outcome
-    for note in trained.notes:
-        warn(note)
-    for path, reason in sorted(trained.skipped.items()):
-        warn(f"skipped {path}: {reason}")
     if not outcome.finished:
         say(f"stopped at step {outcome.step} of {config.train.steps}; everything is saved in {folder}")
         say(f"go on with: rethaw train {shlex.quote(str(folder))} --resume")

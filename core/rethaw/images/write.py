@@ -26,6 +26,8 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
+ROWS = 256
+"""That are converted at once."""
 DEEP = {"PNG": write_png, "TIFF": write_tiff}
 
 
@@ -51,33 +53,50 @@ def write_image(path: Path, pixels: Tensor, like: Picture | None = None) -> None
 
 
 def _values(path: Path, pixels: Tensor, like: Picture | None, top: int) -> NDArray[Any]:
-    """What goes into the file: (H, W, 1 to 4), unsigned 8 or 16 bits; the last of 2 and 4 channels is alpha."""
+    """What goes into the file: (H, W, 1 to 4), unsigned 8 or 16 bits; the last of 2 and 4 channels is alpha.
+
+    Made some rows at a time, so that a large picture takes no more memory than the result.
+    """
     if pixels.dim() != 3 or pixels.shape[0] not in (1, 3):
         raise RethawError(f"{shown(path)}: an image has the shape (1 or 3, H, W), not {tuple(pixels.shape)}")
-    x = pixels.detach().to("cpu", torch.float32)
-    if not x.isfinite().all():
-        raise RethawError(f"{shown(path)}: the image has values that are not finite", "The model may have diverged.")
-    if like is not None:
-        x = x.mean(0, keepdim=True) if like.grey else x
-        x = x.expand(3, -1, -1) if like.rgb else x
-        x = x if like.alpha is None else _with_alpha(path, x, like)
-    return _integers(x, top)
+    hidden = None if like is None or like.alpha is None else _hidden(path, pixels, like)
+    parts = []
+    for first in range(0, pixels.shape[1], ROWS):
+        rows = slice(first, first + ROWS)
+        x = pixels[:, rows].detach().to("cpu", torch.float32)
+        if not x.isfinite().all():
+            wrong = f"{shown(path)}: the image has values that are not finite"
+            raise RethawError(wrong, "The model may have diverged.")
+        if like is not None:
+            x = x.mean(0, keepdim=True) if like.grey else x
+            x = x.expand(3, -1, -1) if like.rgb else x
+            if like.alpha is not None:
+                x, hidden = _with_alpha(x, like.alpha[:, rows], hidden)
+        parts.append(_integers(x, top))
+    return np.concatenate(parts)
 
 
-def _with_alpha(path: Path, x: Tensor, like: Picture) -> Tensor:
-    """The picture with the other one's alpha as one more channel, and its colours where that hides them."""
+def _hidden(path: Path, pixels: Tensor, like: Picture) -> Tensor | None:
+    """The colours (1 or 3, N) that the alpha of the other picture hides; None where they do not fit."""
     assert like.alpha is not None
     if FORMATS[path.suffix.lower()][0] == "JPEG":
         hint = "Choose .png, .tif or .webp."
         raise RethawError(f"{shown(path)} cannot hold the transparency of {shown(like.path)}", hint)
-    if like.alpha.shape[1:] != x.shape[1:]:
-        raise RethawError(f"{shown(path)}: {tuple(x.shape)} does not fit the transparency {tuple(like.alpha.shape)}")
-    unseen = like.alpha[0] < HIDDEN
-    if like.hidden is not None and like.hidden.shape[1] == unseen.sum():
-        hidden = like.hidden if len(like.hidden) in (1, len(x)) else like.hidden.mean(0, keepdim=True)
-        x = x.clone()
-        x[:, unseen] = hidden.expand(len(x), -1)
-    return torch.cat([x, like.alpha * 2 - 1])
+    if like.alpha.shape[1:] != pixels.shape[1:]:
+        wrong = f"{tuple(pixels.shape)} does not fit the transparency {tuple(like.alpha.shape)}"
+        raise RethawError(f"{shown(path)}: {wrong}")
+    fits = like.hidden is not None and like.hidden.shape[1] == (like.alpha[0] < HIDDEN).sum()
+    return like.hidden if fits else None
+
+
+def _with_alpha(x: Tensor, alpha: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Rows with their alpha as one more channel, and the hidden colours where it hides them; and the other ones."""
+    if hidden is not None:
+        unseen = alpha[0] < HIDDEN
+        count, x = int(unseen.sum()), x.clone()
+        own = hidden[:, :count] if len(hidden) in (1, len(x)) else hidden[:, :count].mean(0, keepdim=True)
+        x[:, unseen], hidden = own.expand(len(x), -1), hidden[:, count:]
+    return torch.cat([x, alpha * 2 - 1]), hidden
 
 
 def _integers(x: Tensor, top: int) -> NDArray[Any]:

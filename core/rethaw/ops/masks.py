@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from rethaw.api import Degradation, State
+from rethaw.api import Degradation, RethawError, State
 from rethaw.ops.draws import rand
 from rethaw.ops.pseudoinverse import linear_part
 
 KNOWN = 0.999  # of a pixel's value must be left by a soft mask
 SAME, NOTHING = 1e-4, 1e-6
+CORNER = 32  # pixels
 
 
 def mask_of(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,13 +31,26 @@ def through_mask(degradation: Degradation, y: Tensor, t: Tensor, state: State) -
     What the mask hides is in y as the mask leaves it, whatever was painted there: its colour would else be taken for a
     trace of x0. What is only partly left, or has something added to it, is neither shown nor hidden. t (B,).
     """
-    if not getattr(degradation, "linear", False):
+    if not getattr(degradation, "linear", False) or not diagonal_in_a_corner(degradation, y, t, state):
         return y, torch.zeros_like(y, dtype=torch.bool)
     k, b, mask = mask_of(degradation, y, t, state)
     each = (-1, *(1,) * (y.dim() - 1))
     shown = (k > KNOWN) & (b.abs() < SAME) & mask.view(each)
     hidden = (k < NOTHING) & shown.flatten(1).any(1).view(each)
     return torch.where(hidden, b, y), shown
+
+
+def diagonal_in_a_corner(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> bool:
+    """Whether D may be a mask: false if it is none on a corner of the images, which tells at once where they are large.
+
+    True where it works on none but the whole image.
+    """
+    corner = (..., slice(CORNER), slice(CORNER))
+    part = {key: v[corner] if v.shape[-2:] == like.shape[-2:] else v for key, v in state.items()}
+    try:
+        return bool(mask_of(degradation, like[corner], t, part)[2].any())
+    except RethawError:
+        return True
 
 
 def shown_by_mask(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
 from rethaw.api import RethawError
 from rethaw.files import replacing
@@ -31,6 +32,17 @@ def to_pil(x: Tensor) -> Canvas:
     finite = torch.nan_to_num(x.detach().to("cpu", torch.float32), nan=-1.0)
     array = ((finite.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def reduced(x: Tensor, most: int = WIDEST // 2) -> Tensor:
+    """Images (…, C, H, W) of which no side is longer than strips and animations draw it."""
+    factor = most / max(x.shape[-2:])
+    if factor >= 1:
+        return x
+    size = [max(1, round(side * factor)) for side in x.shape[-2:]]
+    flat = x.float().reshape(-1, 1, *x.shape[-2:])
+    smaller: Tensor = F.interpolate(flat, size, mode="bicubic", antialias=True).view(*x.shape[:-2], *size)
+    return smaller
 
 
 def testcard() -> Tensor:

@@ -6,7 +6,7 @@ Classifier-free guidance (2207.12598) extrapolates from the null or a negative c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +18,7 @@ from rethaw.engine.faults import naming
 from rethaw.engine.restorer.conditioners import stacked
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
-from rethaw.engine.restorer.tiles import Size, tiled
+from rethaw.engine.restorer.tiles import Size, estimated
 from rethaw.ops import per_image
 
 Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]
@@ -43,15 +43,23 @@ def network_call(
     restorer: Restorer, name: str, reading: Parameterization, size: Size | None, state: State | None
 ) -> Call:
     """Calls the network, a backbone of that name, in the dtype of its weights, and reads its output as clean images."""
-    weights = next(restorer.parameters(), None)
+    weights, fields = next(restorer.parameters(), None), 2 if reading.learned else 1
 
     def call(x: Tensor, t: Tensor, cond: Cond, times: int) -> list[Prediction]:
         x = reading.shown(x, t, state)
-        seen, when = reading.inputs(x, t)
         dtype = x.dtype if weights is None else weights.dtype
-        with naming(name, f"on images of shape {tuple(x.shape)}"):
-            out = tiled(restorer, seen.to(dtype).repeat(times, 1, 1, 1), when.to(dtype).repeat(times), cond, size)
-        return [reading.read(part.to(x.dtype), x, t) for part in out.chunk(times)]
+
+        def estimate(pieces: Sequence[Tensor], cond: Cond) -> list[list[Tensor]]:
+            shown = [reading.inputs(piece, t) for piece in pieces for _ in range(times)]
+            seen, when = (torch.cat([each.to(dtype) for each in part]) for part in zip(*shown, strict=True))
+            with naming(name, f"on images of shape {tuple(seen.shape)}"):
+                out = restorer.backbone(seen, when, cond).chunk(len(shown))
+            found = [reading.read(part.to(x.dtype), pieces[i // times], t) for i, part in enumerate(out)]
+            flat = [each for prediction in found for each in prediction if each is not None]
+            return [flat[i : i + fields * times] for i in range(0, len(flat), fields * times)]
+
+        found = estimated(estimate, x, cond, size, restorer.multiple)
+        return [Prediction(*found[i : i + fields]) for i in range(0, len(found), fields)]
 
     return call
 
@@ -71,9 +79,15 @@ def guided(
         found = restore(x, t)
         if shift:
             found = found._replace(x0=found.x0 + shift(x, t))
-        return found._replace(x0=found.x0.clamp(-1, 1)) if clip else found
+        return found._replace(x0=clipped(found.x0)) if clip else found
 
     return restored
+
+
+def clipped(x0: Tensor) -> Tensor:
+    """x̂0 in [-1, 1]; in place where that changes no other tensor, for a large image is large."""
+    own = x0._base is None and not x0.requires_grad
+    return x0.clamp_(-1, 1) if own else x0.clamp(-1, 1)
 
 
 def conditional(call: Call, cond: Cond) -> Restore:

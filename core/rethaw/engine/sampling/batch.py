@@ -19,6 +19,9 @@ from rethaw.images import Picture, read_image, write_image
 PENDING = 2
 """Files that are read ahead, and results that wait for being written."""
 
+LARGE = 3 * 2**24
+"""Values of a picture from which on it is restored with no other one in memory."""
+
 ENDINGS = (".png", "-strip.png", "-degraded.png", ".gif")
 """What is written about an image, after its name."""
 
@@ -56,7 +59,7 @@ class Batch:
             try:
                 for i, (file, name, picture) in enumerate(zip(files, names, reading, strict=True)):
                     self.one(pool, i, file, name, picture)
-                    self.collect(PENDING)
+                    self.collect(0 if large(picture) else PENDING)
                     self.watch(i + 1)
             except KeyboardInterrupt:
                 self.report.stopped = True
@@ -99,13 +102,19 @@ class Batch:
 def ahead(
     pool: ThreadPoolExecutor, files: Sequence[Path], read: Callable[[Path], Picture]
 ) -> Iterator[Future[Picture]]:
-    """Each file as it is being read, PENDING of them in advance."""
+    """Each file as it is being read, PENDING of them in advance, but none beside a large one."""
     waiting: deque[Future[Picture]] = deque()
     for file in files:
-        waiting.append(pool.submit(read, file))
-        if len(waiting) > PENDING:
+        while waiting and (len(waiting) > PENDING or large(waiting[0])):
             yield waiting.popleft()
-    yield from waiting
+        waiting.append(pool.submit(read, file))
+    while waiting:
+        yield waiting.popleft()
+
+
+def large(picture: Future[Picture]) -> bool:
+    """Whether a picture, once it is read, is so large that there should be no other beside it."""
+    return picture.exception() is None and picture.result().pixels.numel() > LARGE
 
 
 def write_about(restored: Restored, file: Path, folder: Path, name: str, job: Job, began: float) -> Row:
@@ -119,11 +128,14 @@ def write_about(restored: Restored, file: Path, folder: Path, name: str, job: Jo
         write_image(folder / f"{name}-degraded.png", restored.degraded.pixels, like=restored.degraded)
         row["degraded"] = f"{name}-degraded.png"
     if job.strip:
-        images = [restored.degraded.pixels, *(f.x0_hat for f in restored.stations), picture.pixels]
+        first, last = (pictures.reduced(each.pixels) for each in (restored.degraded, picture))
+        images = [first, *(f.x0_hat for f in restored.stations), last]
         labels = ["input", *(f"x0 seen at t = {f.t:.2f}" for f in restored.stations), "restored"]
         pictures.save(pictures.strip(images, labels, title=file.name), folder / f"{name}-strip.png")
     if job.animate:
-        pictures.save_animation([*(f.x for f in restored.frames), picture.pixels], folder / f"{name}.gif")
+        pictures.save_animation(
+            [*(f.x for f in restored.frames), pictures.reduced(picture.pixels)], folder / f"{name}.gif"
+        )
     return {**row, "seconds": round(time.perf_counter() - began, 3)}
 
 

@@ -50,6 +50,23 @@ class Restored(NamedTuple):
     frames: list[Frame]
 
 
+class Place:
+    """How far a walk has come, by stations and by the tiles of the one to come; it never goes back."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch, self.done, self.of, self.told = watch, 0, 1, 0.0
+
+    def move(self, done: int, of: int) -> None:
+        """So many stations of so many are done."""
+        self.done, self.of = done, of
+        self.within(0.0)
+
+    def within(self, part: float) -> None:
+        """A part of the next one is done as well."""
+        self.told = max(self.told, min((self.done + part) / self.of, 1.0))
+        self.watch(self.told)
+
+
 def restore_picture(
     walker: Walker,
     picture: Picture,
@@ -67,13 +84,11 @@ def restore_picture(
         how, state = how.with_values({**own, **how.values}), walker.parts.known(drawn)
     severity, estimated = severity_of(walker, x, job)
     stations, frames = Film(STATIONS * job.strip), Film(FRAMES * job.animate)
-    done, count = 0, getattr(walker.parts.sampler_item(how.sampler, how.steps).params, "steps", 1)
-    with tile_progress(lambda part: watch(min((done + part) / count, 1))):
-        for step in walker.restoration(x, severity, how, state=state, generator=generators(seed, 1, index)):
+    place, rng = Place(watch), generators(seed, 1, index)
+    with tile_progress(place.within):
+        for step in walker.restoration(x, severity, how, state=state, generator=rng, watch=place.move):
             stations.add(step, 0)
             frames.add(step, 0)
-            done += 1
-            watch(min(done / count, 1))
     coloured = picture.grey and makes_colour(walker, x)
     pixels, grey = step.x[0].cpu(), picture.grey and not coloured
     restored = Result(**{**vars(picture), "pixels": pixels, "grey": grey, "notes": picture.notes + notes})

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from rethaw.api import Step
+from rethaw.pictures import reduced
 
 
 class Frame(NamedTuple):
@@ -18,7 +19,10 @@ class Frame(NamedTuple):
 
 
 class Film:
-    """Stations of a trajectory for a strip or an animation: at most `most`, evenly spread; 0 keeps none."""
+    """Stations of a trajectory for a strip or an animation: at most `most`, evenly spread; 0 keeps none.
+
+    They are kept as large as they will be drawn.
+    """
 
     def __init__(self, most: int) -> None:
         self.most, self.every, self.seen = most, 1, 0
@@ -28,7 +32,7 @@ class Film:
         """Takes in a station, of one image of the batch or of all; when there are too many, drops every other one."""
         if self.most and self.seen % self.every == 0:
             x, x0_hat = (each if index is None else each[index] for each in (step.x, step.x0_hat))
-            self.frames.append(Frame(float(step.t[0]), x.cpu(), x0_hat.cpu()))
+            self.frames.append(Frame(float(step.t[0]), reduced(x).cpu(), reduced(x0_hat).cpu()))
         if len(self.frames) > self.most:
             self.frames, self.every = self.frames[::2], self.every * 2
         self.seen += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -86,12 +86,14 @@ class Walker:
         state: State | None = None,
         generator: Rng | None = None,
         observation: Observation | None = None,
+        watch: Callable[[int, int], None] = lambda done, of: None,
     ) -> Iterator[Step]:
         """Walks from degraded images x (B, C, H, W) at a severity to restored ones; yields each station.
 
         severity: one for all, one for each image (B,), or None for what `estimate` says. state: ξ where it is known;
         None where nobody knows it ({} is drawn where nothing is random). generator: of samplers that draw.
-        observation: a measurement, for samplers that keep to one. Raises RethawError before the first network call
+        observation: a measurement, for samplers that keep to one. watch: called with the stations done, and of how
+        many, at the beginning and after each. Raises RethawError before the first network call
         where the sampler cannot work with the degradation.
         """
         config, degradation = self.parts.config, self.parts.degradation
@@ -106,13 +108,15 @@ class Walker:
             x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
         severities = severity_rows(all_severities(sampler, item.use, degradation, start), x)
         walk = degradation.along(severities)
-        restore = self.bound(walk, x, state, how)
         x, observation, shown = masked(degradation, x, severities[0], state, observation, config.observation.noise)
+        restore = self.bound(walk, x, state, how)
         if config.consistency:
             seen = degradation, x, expand(start, x), state, observation
             restore = consistent(restore, *seen, config.consistency, config.observation)
         steps = sampler.trajectory(restore, x, severities, walk, state, rng, observation)
-        for step in kept(checked_steps(steps, item.use, x), shown):
+        watch(0, of := len(severities) - 1)
+        for i, step in enumerate(kept(checked_steps(steps, item.use, x), shown), 1):
+            watch(min(i, of), of)
             yield step if x.dtype == given else Step(*(each.to(given) for each in step))
 
     def fitting(self, x: Tensor) -> Tensor:
@@ -159,20 +163,21 @@ class Walker:
         *,
         state: State | None = None,
         generator: Rng | None = None,
+        watch: Callable[[int, int], None] = lambda done, of: None,
     ) -> Iterator[Step]:
         """The trajectory from degraded images y to restored ones: from y itself, or from x_1 where y is a measurement.
 
         severity, state: of the degradation that y went through; severity None: what the run estimates, 1 of a
-        measurement.
+        measurement. watch: as of `trajectory`.
         """
         rng = generator or generators(self.seed(how), len(y))
         if self.parts.measurement is None:
-            return self.trajectory(y, severity, how, state=state, generator=rng)
+            return self.trajectory(y, severity, how, state=state, generator=rng, watch=watch)
         y = y.to(self.parts.device)
         state, severity = on(self.parts.device, state), 1.0 if severity is None else severity
         observation = self.parts.measurement.observation(y, severity, state)
         x, _ = self.first(y, rng)
-        return self.trajectory(x, 1.0, how, generator=rng, observation=observation)
+        return self.trajectory(x, 1.0, how, generator=rng, observation=observation, watch=watch)
 
     @property
     def estimates(self) -> bool:

@@ -105,8 +105,13 @@ class Objective:
         return weight.sqrt() if self.train.loss == "l1" else weight
 
     def bound(self, found: Prediction, x0: Tensor, t: Tensor) -> Tensor:
-        """λ L_vlb of the learned variance, in bits per dimension, with no gradient into x̂0 (2102.09672, eq. 16)."""
+        """λ L_vlb of the learned variance, in bits per dimension, with no gradient into x̂0 (2102.09672, eq. 16).
+
+        A variance outside its bounds counts as the nearer bound, as in sampling, with that one's gradient, which leads
+        back.
+        """
         assert found.log_var is not None
+        place = found.log_var + (found.log_var.clamp(0, 1) - found.log_var).detach()
         steps = self.degradation.levels or CONTINUOUS
         s = (t - 1 / steps).clamp_min(0)
         start = (s == 0).view(-1, *(1,) * (x0.dim() - 1))
@@ -114,7 +119,7 @@ class Objective:
         after = coefficients(self.degradation, (t + 1 / steps).clamp_max(1), x0)
         _, b, small, large = posterior(*now, *before)
         small = torch.where(start, posterior(*after, *now)[2], small).clamp_min(TINY)  # β̃ is 0 in the last step
-        log_var = torch.lerp(small.log(), large.clamp_min(TINY).log(), found.log_var)
+        log_var = torch.lerp(small.log(), large.clamp_min(TINY).log(), place)
         x0_hat = found.x0.detach()
         apart = (b * (x0_hat - x0)).square()
         kl = (log_var - small.log() + (small + apart) * torch.exp(-log_var) - 1) / 2

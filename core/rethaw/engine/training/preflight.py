@@ -16,8 +16,9 @@ from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
 from rethaw.engine.training.examples import Order, collate, first_images
+from rethaw.engine.training.memory import kept, size_of
 from rethaw.engine.training.trainer import data_name
-from rethaw.ops import generators, mix_seed
+from rethaw.ops import generators, mix_seed, seeded
 
 
 def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
@@ -28,18 +29,22 @@ def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
     return tuple(like.shape[1:])
 
 
-@torch.no_grad()
-def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple[int, ...]) -> None:
-    """Conditions and calls a new network once, and refuses one that does not give images of the size that it got."""
+def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple[int, ...]) -> int:
+    """Conditions and calls a new network once, and refuses one that does not give images of the size that it got.
+
+    The bytes that it keeps of one image for the backward pass.
+    """
     x = torch.zeros(2, *image_shape)
     order = Order(data, parts.config.seed, parts.config.restorer.channels, 2)
     cond = parts.conditioners.of_items(collate([order[0], order[1]]), x, generators(parts.config.seed, 2))
     name = parts.config.backbone.use
-    with naming(name, f"on images of shape {tuple(x.shape)}"):
+    draws, doing = seeded(x.device, parts.config.seed), f"on images of shape {tuple(x.shape)}"
+    with draws, kept() as count, naming(name, doing):
         out = tiled(restorer, x, torch.tensor([0.5, 1.0]), cond, None)
     wanted = (2, parts.parameterization.out_channels, *x.shape[2:])
     if not isinstance(out, Tensor) or out.shape != wanted:
         raise broken(name, f"it gave {form_of(out)} for {form_of(x)}, not {wanted}")
+    return max(count() - size_of(restorer), 0) // len(x)
 
 
 def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor]:

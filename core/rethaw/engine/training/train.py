@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import estimation_loss
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, Run
+from rethaw.engine.training.memory import check_memory
 from rethaw.engine.training.objective import Objective
 from rethaw.engine.training.preflight import fit_prior, preflight, rehearse
 from rethaw.engine.training.preview import draw_progress
@@ -27,6 +28,8 @@ from rethaw.engine.training.progress import Outcome
 from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
 from rethaw.engine.training.unfolding import Unfolding
 from rethaw.ops import mix_seed, seeded
+
+Notify = Callable[[str], None]
 
 CHANGED = "the training data are not what they were when this training was interrupted, so its weights are others too"
 
@@ -41,13 +44,16 @@ class Trained:
     fitted: Mapping[str, Tensor]
     image_shape: tuple[int, ...]
     skipped: Mapping[str, str]
-    notes: Sequence[str]
 
 
-def train(parts: Parts, folder: Path, resume: bool = False, watch: Watch | None = None) -> Trained:
+def train(
+    parts: Parts, folder: Path, resume: bool = False, watch: Watch | None = None, notify: Notify = lambda text: None
+) -> Trained:
     """Trains into a run folder, or takes up an interrupted training there.
 
-    watch: called after every step. SIGINT and SIGTERM end the training between two steps, with a checkpoint.
+    watch: called after every step. notify: called with what the user should know: before the first step the files that
+    are left out already, data that changed, memory that may not suffice; at the end the files left out since.
+    SIGINT and SIGTERM end the training between two steps, with a checkpoint.
     Raises RethawError where the data, the degradation or the folder is not fit for it.
     """
     run = Run(folder)
@@ -57,17 +63,35 @@ def train(parts: Parts, folder: Path, resume: bool = False, watch: Watch | None 
         parts = parts.completed(data)
         image_shape = preflight(parts, data)
         restorer = parts.restorer()
-        rehearse(parts, data, restorer, image_shape)
+        image = rehearse(parts, data, restorer, image_shape)
         task = RestorerTask(run, parts, data, restorer, fit_prior(parts, data), image_shape)
         trainer = Trainer(parts.config, data, task, parts.device)
         if resume:
             trainer.resume()
+        said = tell_skipped(trainer.gathered(skipped(data)), notify)
+        for note in (*task.notes, check_memory(parts.config.train, restorer, image, trainer.accelerator.device)):
+            if note:
+                notify(note)
         if trainer.is_main:
             run.describe(parts.config, parts.registry, image_shape)
         outcome = trainer.run(watch)
+    left_out = trainer.gathered(skipped(data))
+    tell_skipped({path: reason for path, reason in left_out.items() if path not in said}, notify)
     best = trainer.accelerator.unwrap_model(trainer.best, keep_fp32_wrapper=False).eval()
     parts = replace(parts, device=trainer.accelerator.device)  # each process of several has its own
-    return Trained(outcome, parts, best, task.fitted, image_shape, dict(getattr(data, "skipped", {})), task.notes)
+    return Trained(outcome, parts, best, task.fitted, image_shape, left_out)
+
+
+def skipped(data: Dataset) -> dict[str, str]:
+    """The files that a dataset has left out so far, with reasons."""
+    return dict(getattr(data, "skipped", {}))
+
+
+def tell_skipped(files: dict[str, str], notify: Notify) -> dict[str, str]:
+    """Says which files are left out."""
+    for path, reason in sorted(files.items()):
+        notify(f"skipped {path}: {reason}")
+    return files
 
 
 class RestorerTask:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -190,6 +191,12 @@ class Trainer:
             f"Lower the learning rate (train.lr={self.train.lr / 4:g}); the last checkpoint is kept.",
         )
 
+    def gathered(self, found: dict[str, str]) -> dict[str, str]:
+        """What all processes have found together."""
+        if self.accelerator.num_processes == 1:
+            return found
+        return dict(gather_object(sorted(found.items())))
+
     @property
     def is_main(self) -> bool:
         """Whether this process writes the files."""
@@ -244,11 +251,12 @@ def data_name(config: Config) -> str:
 
 def make_accelerator(train: Train, device: torch.device) -> Accelerator:
     """Accelerate for one process or several, each with a device of its own."""
-    alone = not torch.distributed.is_initialized()
-    AcceleratorState._reset_state(alone)  # another training in this process may have had another precision or device
+    precision, held = {"fp32": "no"}.get(train.precision, train.precision), AcceleratorState._shared_state
+    if (held.get("_mixed_precision"), held.get("device")) != (precision, device):
+        # what another training in this process has left, or goes on with in another thread if it is the same
+        AcceleratorState._reset_state(not torch.distributed.is_initialized())
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
-    precision = {"fp32": "no"}.get(train.precision, train.precision)
     accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
     if accelerator.distributed_type in SHARDED:
         raise RethawError(
