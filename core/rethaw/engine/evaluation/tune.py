@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -119,13 +119,20 @@ def check_tuning(parts: Parts) -> None:
         aimed(parts, asked)[0].metrics()
 
 
-def tune_trained(walker: Walker, run: Run, watch: Watch | None = None) -> Choice | None:
-    """Tunes a run that was trained just now, as its `train.tune` says; in one of several processes only."""
+def tune_trained(
+    walker: Walker, run: Run, watch: Callable[[float, float], None] = lambda done, total: None
+) -> Choice | None:
+    """Tunes a run that was trained just now, as its `train.tune` says; in one of several processes only.
+
+    watch: called with the images that are done and the number of all, those of each setting counted.
+    """
     asked = walker.parts.config.train.tune
     if asked is None or os.environ.get("RANK", "0") != "0":
         return None
     parts, aim = aimed(walker.parts, asked)
-    walker = walker.of(parts)
-    choice = tune(walker, some(find_images([asked.data]), asked.images), settings(walker), aim, watch=watch)
+    walker, files = walker.of(parts), some(find_images([asked.data]), asked.images)
+    contestants = settings(walker)
+    total = len(files) * len(contestants)
+    choice = tune(walker, files, contestants, aim, watch=lambda done: watch(done, total))
     choice.save(run)
     return choice
