@@ -22,7 +22,7 @@ from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker
 from rethaw.images import find_images
 
-SAMPLERS, STEPS, IMAGES = ("core.direct", "core.cold"), (2, 3, 5, 10, 25), 500
+SAMPLERS, STEPS = ("core.direct", "core.cold"), (2, 3, 5, 10, 25)
 LEAST = 64
 """Images below which no setting is dropped."""
 
@@ -93,7 +93,7 @@ def settings(
     """What is chosen from; by default one step, cold sampling and the run's own sampler, consistent with y and not."""
     config = walker.parts.config
     walked = getattr(config.sampler.params, "steps", None)
-    of_run = {"of the run": config.consistency} if config.consistency else {}
+    of_run = {} if config.consistency in (None, Consistency()) else {"of the run": config.consistency}
     return grid(
         walker,
         samplers or list(dict.fromkeys([*SAMPLERS, config.sampler.use])),
