@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rethaw.cli.common import bar, free_folder, plural, say, warn
-from rethaw.cli.grid import Data, Grid, Seed
+from rethaw.cli.grid import Data, Grid, Seed, check_metrics
 from rethaw.cli.options import Device, Measurement, Overrides, Run, Severity, command, component
 
 SAMPLERS = ("core.direct", "core.naive", "core.cold")
@@ -62,11 +62,13 @@ def evaluate(
     from rethaw.engine.evaluation.evaluate import evaluate as measure
     from rethaw.engine.evaluation.metrics import measuring
     from rethaw.engine.pipeline import Pipeline
-    from rethaw.engine.run import CONFIG, find_run
+    from rethaw.engine.run import find_run
     from rethaw.images import find_images
 
     files, found = find_images(data)[:limit], find_run(run)
     given = [*(overrides or ()), *([f"measurement={measurement}"] if measurement else [])]
+    if not metric:
+        check_metrics(found, given)
     walker = Pipeline.load(found.folder, given, device=device).walker.restoring
     config, registry = walker.parts.config, walker.parts.registry
     if metric:
@@ -74,7 +76,7 @@ def evaluate(
             measuring(walker.parts, [component(text, "metric", registry) for text in metric], only=True)[0]
         )
     samplers = grid.samplers(registry) or list(dict.fromkeys([*SAMPLERS, config.sampler.use]))
-    words = grid.consistencies(found.path(CONFIG), given)
+    words = grid.consistencies(found, given)
     rows = engine.grid(walker, samplers, grid.counts(), words, grid.shared(config))
     folder = to or free_folder(found.path("evaluation"))
     with bar("evaluating", len(files) * len(rows)) as done:

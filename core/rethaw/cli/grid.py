@@ -15,6 +15,7 @@ from rethaw.cli.options import MEASURED, SAMPLING, Conditioning, complete_sample
 
 if TYPE_CHECKING:
     from rethaw.config.model import Component, Config, Consistency
+    from rethaw.engine.run import Run as RunFolder
     from rethaw.engine.sampling.how import How
     from rethaw.registry import Registry
 
@@ -65,16 +66,22 @@ class Grid(Conditioning):
             raise RethawError(f"--steps takes whole numbers from 1 on, not {self.steps!r}", "Write --steps 1,3,10.")
         return [int(word) for word in words]
 
-    def consistencies(self, run: Path, overrides: Sequence[str]) -> dict[str, Consistency | None]:
+    def consistencies(self, run: RunFolder, overrides: Sequence[str]) -> dict[str, Consistency | None]:
         """What the words stand for in the pipeline of a run."""
-        from rethaw.config import load_config
-
         words = re.split(r",\s*(?![^{]*})", self.consistency) if self.consistency else []
         given = {word: [f"{key}={value}" for key, value in consistency(word).items()] for word in words}
-        return {word: load_config(str(run), [*overrides, *own])[0].consistency for word, own in given.items()}
+        return {word: run.config([*overrides, *own])[0].consistency for word, own in given.items()}
 
     def shared(self, config: Config) -> How:
         """What all have in common: conditions and guidance."""
         from rethaw.engine.sampling.how import How
 
         return How(cond=pairs(self.cond, "--cond"), guidance=self.guided(config))
+
+
+def check_metrics(run: RunFolder, overrides: Sequence[str]) -> None:
+    """Raises RethawError where a metric that the run names is not installed: only restoring does without."""
+    from rethaw.config import load_config
+    from rethaw.engine.run import CONFIG
+
+    load_config(str(run.path(CONFIG)), overrides, optional=("data",))

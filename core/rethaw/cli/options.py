@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from rethaw.engine.sampling.how import How
     from rethaw.registry import Registry
 
-EXAMPLES = {"sampler": "core.ddim, eta: 1", "metric": "perceptual.kid, features: lite0"}
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
+
+EXAMPLES = {"sampler": "core.ddim, eta: 1", "metric": "perceptual.kid, features: lite0"}
+"""Components with parameters, by kind."""
 
 
 def complete_runs(incomplete: str) -> list[str]:

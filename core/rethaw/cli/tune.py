@@ -10,7 +10,7 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import bar, plural, say, warn
-from rethaw.cli.grid import Grid, Seed
+from rethaw.cli.grid import Grid, Seed, check_metrics
 from rethaw.cli.options import Device, Overrides, Run, Severity, command, component, pairs
 
 
@@ -68,7 +68,7 @@ def tune(
     from rethaw.engine.evaluation.aim import Aim
     from rethaw.engine.evaluation.metrics import measuring
     from rethaw.engine.pipeline import Pipeline
-    from rethaw.engine.run import CONFIG, TUNED, TUNING, find_run
+    from rethaw.engine.run import TUNED, TUNING, find_run
     from rethaw.images import find_images
 
     found = find_run(run)
@@ -77,12 +77,13 @@ def tune(
         return
     if not data:
         raise RethawError("there are no images to tune on", "Name them: --data FOLDER; or --forget the choice.")
+    check_metrics(found, overrides or ())
     files, bounds = engine.some(find_images(data), limit), factors(within)
     walker = Pipeline.load(found.folder, overrides or (), device=device).walker
     config, registry = walker.parts.config, walker.parts.registry
     first = component(metric, "metric", registry) if metric else config.metrics[0].id
     parts, (best, *others) = measuring(walker.parts, [first, *bounds])
-    walker, words = walker.of(parts), grid.consistencies(found.path(CONFIG), overrides or ())
+    walker, words = walker.of(parts), grid.consistencies(found, overrides or ())
     rows = engine.settings(walker, grid.samplers(registry), grid.counts(), words, grid.shared(config))
     aim = Aim(best, dict(zip(others, bounds.values(), strict=True)))
     with bar("tuning", len(files) * len(rows)) as done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -22,7 +22,7 @@ from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker
 from rethaw.images import find_images
 
-SAMPLERS, STEPS, IMAGES = ("core.direct", "core.cold"), (2, 3, 5, 10, 25), 500
+SAMPLERS, STEPS = ("core.direct", "core.cold"), (2, 3, 5, 10, 25)
 LEAST = 64
 """Images below which no setting is dropped."""
 
@@ -93,7 +93,7 @@ def settings(
     """What is chosen from; by default one step, cold sampling and the run's own sampler, consistent with y and not."""
     config = walker.parts.config
     walked = getattr(config.sampler.params, "steps", None)
-    of_run = {"of the run": config.consistency} if config.consistency else {}
+    of_run = {} if config.consistency in (None, Consistency()) else {"of the run": config.consistency}
     return grid(
         walker,
         samplers or list(dict.fromkeys([*SAMPLERS, config.sampler.use])),
@@ -119,13 +119,20 @@ def check_tuning(parts: Parts) -> None:
         aimed(parts, asked)[0].metrics()
 
 
-def tune_trained(walker: Walker, run: Run, watch: Watch | None = None) -> Choice | None:
-    """Tunes a run that was trained just now, as its `train.tune` says; in one of several processes only."""
+def tune_trained(
+    walker: Walker, run: Run, watch: Callable[[float, float], None] = lambda done, total: None
+) -> Choice | None:
+    """Tunes a run that was trained just now, as its `train.tune` says; in one of several processes only.
+
+    watch: called with the images that are done and the number of all, those of each setting counted.
+    """
     asked = walker.parts.config.train.tune
     if asked is None or os.environ.get("RANK", "0") != "0":
         return None
     parts, aim = aimed(walker.parts, asked)
-    walker = walker.of(parts)
-    choice = tune(walker, some(find_images([asked.data]), asked.images), settings(walker), aim, watch=watch)
+    walker, files = walker.of(parts), some(find_images([asked.data]), asked.images)
+    contestants = settings(walker)
+    total = len(files) * len(contestants)
+    choice = tune(walker, files, contestants, aim, watch=lambda done: watch(done, total))
     choice.save(run)
     return choice

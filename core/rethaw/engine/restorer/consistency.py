@@ -68,7 +68,7 @@ def consistent(
     """
     missing = problem(degradation, state, observation)
     if missing or state is None:
-        raise RethawError(f"data consistency is not to be had: {missing}", "Leave `consistency` out.")
+        raise RethawError(f"data consistency is not to be had: {missing}", "Leave it out: --consistency off.")
     weight = how.weight or default_weight(precision, RESTORED)
     inverse = pseudo_inverse(degradation, y, start, state, weight, how.iterations)  # once a walk
 
