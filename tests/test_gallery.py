@@ -74,6 +74,26 @@ def test_every_exhibit_is_valid(exhibit: Exhibit) -> None:
     assert exhibit.kind == "restoration" or config.train.loss == "l2" or "published" in exhibit.name
 
 
+def test_the_page_tells_what_is_done_what_failed_and_what_is_not_made(tmp_path: Path) -> None:
+    chosen = [exhibits()[name] for name in ("noise-mnist", "snow-cifar10", "deblur-mnist")]
+    training = {"steps": 3, "batch": 8, "seconds": 61.2, "weights": 1e6, "device": "a <GPU>", "overrides": ["a=1"]}
+    rows = {label: {"KID (lite0@96)": [0.51, 0.4, None], figures.READ: 0.875} for label in chosen[0].contestants}
+    rows[figures.REAL] = {"KID (lite0@96)": [0.01], figures.SPREAD: "1 2"}
+    found = {"rows": rows, "images": 7, "pictures": {"walk": "w.png"}, "pipeline": "a: b\n", "measuring": 2.0}
+    found |= {"training": training, "judges": {"classes": ["0", "1"], "accuracy": [0.99, 0.985]}}
+    (tmp_path / "noise-mnist.json").write_text(json.dumps(found))
+    (tmp_path / "snow-cifar10.json").write_text(json.dumps({"error": "no <snow> today"}))
+    page.write(chosen, tmp_path)
+    text, html = ((tmp_path / name).read_text("utf-8") for name in ("README.md", "index.html"))
+    for shown in (text, html):
+        assert "failed" in shown and "not made yet" in shown and "99.0% and 98.5%" in shown and "87.5%" in shown
+    assert "| DDIM, 50 steps | 0.510 (0.400 to –) | 87.5% |  |" in text
+    assert "| 3 × 8, 61 s | DDIM, 50 steps | 0.510 | 0.010 | 87.5% |" in text
+    assert "no <snow> today" in text and "no &lt;snow&gt; today" in html and "<snow>" not in html
+    assert "![Gaussian noise → digits: walk](w.png)" in text and '<img src="w.png"' in html
+
+
+@pytest.mark.long
 def test_two_exhibits_make_a_page(tars: Path, tmp_path: Path) -> None:
     data, out = images.prepared(tars, tmp_path / "out" / "data"), tmp_path / "out"
     short = {"DDIM, 2 steps": {"use": "core.ddim", "steps": 2}}

@@ -14,6 +14,13 @@ import yaml
 Tree = dict[str, Any]
 
 
+class Plain(yaml.SafeDumper):
+    """YAML in which what stands twice is written twice."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Exhibit:
     """One training, and what is shown of it; contestants: samplers by label, each its YAML (and `guidance`).
@@ -34,7 +41,8 @@ class Exhibit:
 
     def yaml(self, data: Path) -> str:
         """Its pipeline, with the folder of the images in place."""
-        return yaml.safe_dump(self.pipeline, sort_keys=False, width=120).replace("DATA/", f"{data}/")
+        text: str = yaml.dump(self.pipeline, Dumper=Plain, sort_keys=False, default_flow_style=None, width=120)
+        return text.replace("DATA/", f"{data}/")
 
     @property
     def size(self) -> int:

@@ -64,6 +64,7 @@ def train(
             "batch": settings.batch_size,
             "weights": sum(weight.numel() for weight in pipeline.walker.restorer.parameters()),
             "device": named(device),
+            "overrides": effort.of(exhibit),
         }
         write_text(note, json_text(known))
         if not outcome.finished:

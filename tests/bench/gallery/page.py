@@ -126,7 +126,7 @@ def section(exhibit: Exhibit, found: dict[str, Any]) -> Iterator[Block]:
         table.append((label, *(cell(column, row.get(column)) for column in columns)))
     yield Block("table", rows=tuple(table))
     yield Block("text", facts(found))
-    yield Block("code", found["pipeline"])
+    yield Block("code", found["pipeline"] + "".join(f"# {each}\n" for each in found["training"]["overrides"]))
 
 
 def cell(column: str, value: Any, whole: bool = True) -> str:
