@@ -41,7 +41,7 @@ train: {{batch_size: 32, lr: 1.5e-3, weight_decay: 0.01, checkpoint_every: 500}}
 """
 PRECISIONS = {"float": [], "8-bit": ["observation.bits=8"]}
 TRAININGS = {"plain": ["train.steps=7000"], "unfolded": ["train.steps=4700", "train.unfold={}"]}
-AIMS = {"float": Aim("perceptual.kid", {"rmse": 1.05}), "8-bit": Aim("perceptual.kid", {"rmse": 1.1})}
+AIMS = {"float": Aim("kid", {"rmse": 1.05}), "8-bit": Aim("kid", {"rmse": 1.1})}
 SAMPLERS, STEPS = ["core.direct", "core.cold"], [2, 3, 5, 10, 25, 50]
 
 
