@@ -139,7 +139,8 @@ def test_the_weight_follows_the_precision_of_the_observation() -> None:
     weights = [
         default_weight(Precision(bits, noise), RESTORED) for bits, noise in ((None, 0), (16, 0), (8, 0), (None, 0.1))
     ]
-    assert weights == sorted(weights) and weights[0] < 1e-9 and weights[2] > 1e-5
+    assert weights == sorted(weights) and weights[0] < 1e-9
+    assert weights[2] == pytest.approx(0.0128, rel=0.01), "a smaller one makes 8-bit images worse: docs/measurements.md"
 
 
 @pytest.mark.parametrize("degradation", [BLUR, MASK])

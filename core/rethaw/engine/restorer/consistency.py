@@ -26,7 +26,7 @@ FLOAT = 1e-7
 def default_weight(precision: Precision, error: float) -> float:
     """λ = σ_y² / σ_x²: the optimal (Wiener) weight, if what is moved is wrong by white noise of deviation `error`.
 
-    A floating-point observation tells more than a restorer can have seen in it, so that it is wrong by all its error there.
+    A floating-point observation tells far more than a restorer can have seen in it: there it is wrong by all its error.
     """
     return max(precision.deviation / error, FLOAT / DEGRADED) ** 2
 
