@@ -77,3 +77,17 @@ def test_two_processes_share_a_training(tmp_path: Path) -> None:
     ]
     assert [row["step"] for row in rows[1]] == [1] and rows[0][0]["loss"] == pytest.approx(rows[1][0]["loss"], rel=1e-3)
     assert done.stdout.count("trained 1 steps") == 1, "one process speaks"
+
+
+def test_what_any_process_leaves_out_is_told_once(tmp_path: Path) -> None:
+    """In one epoch each of two processes reads half of the files, and so meets only some of the broken ones."""
+    data = photos(tmp_path / "photos", 12)
+    broken = [data / f"{i}.png" for i in (1, 4, 6, 9, 11)]
+    recipe(tmp_path, data)
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:200])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "rethaw.cli.main"]
+    words = ["train", "small.yaml", "train.steps=3", "train.batch_size=2", "--out", "two"]
+    done = subprocess.run([*launch, *words], cwd=tmp_path, env=env(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert [done.stderr.count(f"skipped {path}") for path in broken] == [1] * len(broken)

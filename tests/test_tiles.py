@@ -95,10 +95,11 @@ def peak_of(work: Any) -> int:
     return read("VmHWM") - before
 
 
-def test_a_large_picture_needs_little_more_than_itself_and_its_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_large_picture_needs_little_more_than_itself_and_its_result(mode: str, tmp_path: Path) -> None:
     """12 bytes a pixel each, and some for the files; 70 before tiles were streamed."""
     colours = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    Image.fromarray(colours).resize((1800, 1500)).save(tmp_path / "large.png", compress_level=1)
+    Image.fromarray(colours).resize((1800, 1500)).convert(mode).save(tmp_path / "large.png", compress_level=1)
     walker = pipeline("degradation: core.desaturate\nsampler: core.direct", 256, Pointwise()).walker
 
     def work() -> None:

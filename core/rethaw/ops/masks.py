@@ -7,7 +7,6 @@ from torch import Generator, Tensor
 
 from rethaw.api import Degradation, RethawError, State
 from rethaw.ops.draws import rand
-from rethaw.ops.pseudoinverse import linear_part
 
 KNOWN = 0.999  # of a pixel's value must be left by a soft mask
 SAME, NOTHING = 1e-4, 1e-6
@@ -19,10 +18,11 @@ def mask_of(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> 
 
     An image of ones and one of noise tell, so it works for any degradation, compositions too. t (B,).
     """
-    apply, b = linear_part(degradation, like, t, state)
-    k = apply(torch.ones_like(like))
-    probe = rand(like, Generator().manual_seed(0)) * 2 - 1
-    return k, b, (apply(probe) - k * probe).abs().flatten(1).amax(1) < SAME
+    b = degradation.degrade(torch.zeros_like(like), t, state)
+    k = degradation.degrade(torch.ones_like(like), t, state) - b
+    probe = rand(like, Generator().manual_seed(0)).mul_(2).sub_(1)
+    apart = (degradation.degrade(probe, t, state) - b).addcmul_(k, probe, value=-1).abs_()
+    return k, b, apart.flatten(1).amax(1) < SAME
 
 
 def through_mask(degradation: Degradation, y: Tensor, t: Tensor, state: State) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from rethaw.api import RethawError, State
+from rethaw.api import Degradation, RethawError, State
 from rethaw.engine.restorer.tiles import tile_progress
 from rethaw.engine.sampling.film import Film, Frame
 from rethaw.engine.sampling.how import AS_PIPELINE, How
@@ -124,8 +124,15 @@ def makes_colour(walker: Walker, like: Tensor) -> bool:
     """Whether the degradation leaves no colour in images like (1, 3, H, W), so that a grey file becomes coloured."""
     if like.shape[1] != 3:
         return False
-    degradation, rng = walker.parts.degradation, generators(0, 1)
-    colours = rand(like, rng) * 2 - 1
+    try:
+        return loses_colour(walker.parts.degradation, like[..., :64, :64])  # a corner tells, and is no large picture
+    except RethawError:  # it is made for pictures of that size
+        return loses_colour(walker.parts.degradation, like)
+
+
+def loses_colour(degradation: Degradation, like: Tensor) -> bool:
+    """Whether a degradation leaves no colour in images like (1, 3, H, W)."""
+    colours = rand(like, generators(0, 1)) * 2 - 1
     x = degradation.degrade(colours, expand(1.0, colours), degradation.draw(colours, generators(0, 1)))
     return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 

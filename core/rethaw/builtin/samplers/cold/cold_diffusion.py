@@ -50,7 +50,7 @@ class Cold(StepSampler[ColdParams]):
     def step(
         self, x: Tensor, x0_hat: Tensor, t: Tensor, s: Tensor, degradation: Degradation, ξ: State, generator: Rng
     ) -> Tensor:
-        return x - degradation.degrade(x0_hat, t, ξ) + degradation.degrade(x0_hat, s, ξ)
+        return (x - degradation.degrade(x0_hat, t, ξ)).add_(degradation.degrade(x0_hat, s, ξ))
 
 
 class Renoise(StepSampler[RenoiseParams]):
