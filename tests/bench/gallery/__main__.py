@@ -35,7 +35,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(exhibits()), help=", ".join(exhibits()))
     parser.add_argument("--scale", type=float, help="factor of the training steps (default: 1, on a GPU 2)")
     parser.add_argument("--images", type=int, help="images to measure on (default: 256, on a GPU 1000)")
-    parser.add_argument("--judge-steps", type=int, help="of the classifiers (default: 400, on a GPU 1500)")
+    parser.add_argument("--judge-steps", type=int, help="of the classifiers (default: 300, on a GPU 1500)")
     parser.add_argument("--jobs", type=int, help="exhibits made at the same time (default: 1, on a GPU 5)")
     parser.add_argument("--device", help="cpu, cuda, … (default: a GPU if there is one)")
     parser.add_argument("--one", choices=list(exhibits()), help=argparse.SUPPRESS)

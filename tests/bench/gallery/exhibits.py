@@ -80,7 +80,7 @@ class Effort:
 def usual_effort(device: torch.device) -> Effort:
     """About two hours of two CPU cores for all; more on a GPU, in minutes."""
     if device.type == "cpu":
-        return Effort(1.0, 256, 400)
+        return Effort(1.0, 256, 300)
     wide = ("backbone.width=64", "train.batch_size=128", "train.workers=2")
     return Effort(2.0, 1000, 1500, wide, finest=True)
 
