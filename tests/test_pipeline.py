@@ -221,7 +221,7 @@ def test_the_oracle_through_the_whole_pipeline(monkeypatch: pytest.MonkeyPatch, 
     pipeline = rethaw.Pipeline.load(trained(BLUR))
     clean = images(2, height=16, width=16).to(pipeline.parts.device)
     monkeypatch.setattr(module, "guided", lambda *_: lambda x, t: Prediction(clean))
-    x_t = pipeline.parts.degradation.degrade(clean, torch.ones(2, dtype=torch.float64), {})
+    x_t = pipeline.parts.degradation.degrade(clean, torch.ones(2).to(clean), {})
     assert (pipeline.restore(x_t) - clean).abs().max() <= 1e-12
 
 

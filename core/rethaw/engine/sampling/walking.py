@@ -243,7 +243,7 @@ def masked(
         y, measured, t, ξ, noise = observation
         y, shown = through_mask(measured, y, t, ξ)
         observation = observation._replace(y=y)
-    elif state is not None:
+    elif state is not None and state.keys() >= degradation.draw(x[:1], generators(0, 1)).keys():
         x, shown = through_mask(degradation, x, expand(t, x), state)
         y = x
     else:

@@ -58,7 +58,8 @@ def gaussian_rows(size: int, sigma: Tensor, radius: int) -> Tensor:
     band = torch.where((tap >= 0) & (tap <= 2 * radius), weights[:, tap.clamp(0, 2 * radius)], 0.0)
     before, matrix, after = band.split([radius, size, radius], dim=-1)  # sums of no order that a GPU may choose
     ends = ((line == 0) * before.sum(-1, keepdim=True), (line == size - 1) * after.sum(-1, keepdim=True))
-    return matrix + ends[0] + ends[1]
+    rows: Tensor = matrix + ends[0] + ends[1]
+    return rows
 
 
 def for_both(x: Tensor, matrix: Callable[[int], Tensor]) -> tuple[Tensor, Tensor]:
