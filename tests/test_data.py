@@ -387,6 +387,7 @@ def test_all_broken_files_are_listed_whatever_the_number_of_workers(workers: int
     assert all(reason and "at one time" not in reason for reason in found.skipped.values())
 
 
+@pytest.mark.long
 def test_the_command_lists_the_same_with_workers_and_without(tmp_path: Path) -> None:
     bad = broken(tmp_path / "photos", 6)
     recipe(tmp_path, tmp_path / "photos")

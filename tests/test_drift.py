@@ -80,6 +80,7 @@ def test_who_reads_a_part_as_exact_has_a_bounded_error(β: float) -> None:
     assert (end / (G * (1 - FAINTEST ** (1 - β)) / (1 - β)) - 1).abs().max() <= 0.01
 
 
+@pytest.mark.long
 def test_an_anchor_leaves_what_it_does_not_tell() -> None:
     """y leaves κ = λ / (A_1² + λ) of all errors; x_t, told better and better, keeps what the walk has put into it."""
     λ = 1e-2
@@ -94,6 +95,7 @@ def test_an_anchor_leaves_what_it_does_not_tell() -> None:
         assert (end < G * FAINTEST.log().neg()).all(), "an anchor never adds"
 
 
+@pytest.mark.long
 def test_what_is_wrong_in_the_observation_is_amplified_by_an_anchor_at_x_t() -> None:
     """An error of y, such as rounding, ends 1/A_1 times as large, however small the weight; at y, by what λ allows."""
     noise, λ = 1e-3, 1e-2

@@ -190,6 +190,7 @@ def test_a_classifier_is_trained_into_the_run_and_leads_generation(labelled: Pat
     assert rethaw.Pipeline.load(root / "noise").config.classifier
 
 
+@pytest.mark.long
 def test_an_interrupted_classifier_training_ends_as_if_it_had_not_been(labelled: Path) -> None:
     runs = [labelled / name for name in ("through", "halted")]
     for run in runs:

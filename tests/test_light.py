@@ -101,6 +101,7 @@ def seconds(*command: str) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.long
 def test_help_takes_less_than_a_third_of_importing_torch() -> None:
     """The best of several runs of each, in turn, so that a busy machine slows both."""
     bare, helped, torch = [], [], []

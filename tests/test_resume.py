@@ -53,6 +53,7 @@ def same_weights(work: Path, run: str) -> bool:
     return equal and (work / "whole/model.safetensors").read_bytes() == (work / run / "model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_killed_several_times_and_once_while_it_saves(work: Path) -> None:
     run = work / "killed"
     moments = [lambda: steps_logged(run) >= 10, lambda: any(run.glob(".*")) and steps_logged(run) >= 20]
@@ -91,7 +92,7 @@ def test_resuming_what_cannot_be_resumed(work: Path) -> None:
     assert done.returncode == 2 and "another pipeline" in done.stderr and "0.5" in done.stderr
 
 
-@pytest.mark.parametrize("size", [0, 100, 5000])
+@pytest.mark.parametrize("size", [100, *(pytest.param(each, marks=pytest.mark.long) for each in (0, 5000))])
 def test_a_truncated_checkpoint_is_told(work: Path, size: int) -> None:
     cut = work / "cut"
     cut.mkdir(exist_ok=True)

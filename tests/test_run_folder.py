@@ -65,6 +65,7 @@ def test_a_second_training_in_a_running_one_s_folder_touches_nothing(work: Path,
     assert outcome.finished and seen == [True]
 
 
+@pytest.mark.long
 def test_trainings_that_are_started_together_end_in_one(work: Path) -> None:
     """However they come: one trains, the others are refused, by the lock or by what it has left."""
     code = f"import rethaw; rethaw.Pipeline.from_yaml({str(work / 'small.yaml')!r}).train({str(work / 'race')!r})"

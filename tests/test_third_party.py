@@ -70,6 +70,7 @@ def ok(done: Ran) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_life_of_a_third_party_plugin(world: World) -> None:
     installed(world)
     used(world)
@@ -108,6 +109,7 @@ def used(world: World) -> None:
     assert len(restored) == 3
 
 
+@pytest.mark.long
 def test_a_third_partys_sampler_and_metric(world: World) -> None:
     (world.folder / "extra.yaml").write_text(
         YAML.replace("tint.tint, colour: [0.9, 0.2, -0.5], span: [0.0, 0.5]", "core.desaturate")

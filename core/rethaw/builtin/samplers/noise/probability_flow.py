@@ -31,8 +31,9 @@ class ProbabilityFlow(CoefficientSampler[Params]):
         restore, x, degradation = walk.restore, walk.x, walk.degradation
         p, (times, α, σ) = self.params, schedule(walk.degradation, walk.severities, x)
         flow = FlowSolver(degradation, noisy(times, σ), p.solver, x.dtype, x.dim() - 1, p.rtol, p.atol)
-        moving = (σ[1:] > 0).flatten(1).any(1).tolist()  # the only wait for the device, before the walk
         denoises, α = (σ[1:] == 0) & (σ[:-1] > 0), α.to(x.dtype)
+        flags = torch.stack([σ[1:] > 0, denoises]).flatten(2).any(2)
+        moving, ending = flags.tolist()  # the only wait for the device, before the walk
 
         def slope(x: Tensor, t: Tensor, p: Tensor, q: Tensor) -> Tensor:
             return torch.addcmul(p * x, q, restore(x, t).x0)
@@ -43,7 +44,8 @@ class ProbabilityFlow(CoefficientSampler[Params]):
             if moving[k]:
                 _, p_k, q_k = (c[k] for c in flow.rows[0])
                 x = flow.advance(k, x, slope, torch.addcmul(p_k * x, q_k, x0_hat))
-            x = torch.where(denoises[k], α[k + 1] * x0_hat, x)
+            if ending[k]:
+                x = torch.where(denoises[k], α[k + 1] * x0_hat, x)
         yield last_step(x)
 
 
