@@ -110,6 +110,28 @@ def test_a_degradation_that_raises_is_named(fault: Callable[[], Any], monkeypatc
         blur.draw(x, [torch.Generator()] * 2)
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("method", ["infer", "prior", "coefficients", "adjoint", "svd"])
+def test_what_a_degradation_may_have_is_named_too(
+    fault: Callable[[], Any], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise, x, t = rethaw.build("degradation", "core.gaussian_noise"), images(1), torch.ones(1)
+    state, rng = {"z": x}, [torch.Generator()]
+    monkeypatch.setattr(noise.operator, method, raising(fault))
+    given = {"infer": (x, x, t, state), "prior": (x, rng), "coefficients": (t,)}
+    with pytest.raises(RethawError, match=r"^core\.gaussian_noise raised "):
+        getattr(noise, method)(*given.get(method, (x, t, state)))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_conditioner_that_raises_is_named(fault: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "degradation: core.gaussian_noise\nconditioner: {use: core.label, classes: [cat]}"
+    conditioners = rethaw.Pipeline(*load_text(text), device="cpu").parts.conditioners
+    monkeypatch.setattr(conditioners.members[0].encoder, "encode", raising(fault))
+    with pytest.raises(RethawError, match=r"^core\.label raised .* encoding conditions"):
+        conditioners.encode({"label": ["cat"]}, images(1))
+
+
 def test_a_metric_that_raises_or_changes_its_images_is_named() -> None:
     class Bad:
         higher_is_better = True

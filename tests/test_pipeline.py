@@ -15,7 +15,9 @@ from rethaw.api import Prediction, RethawError
 from rethaw.config import load_text
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
+from rethaw.engine.sampling.files import Job, restore_picture
 from rethaw.engine.sampling.how import How
+from rethaw.images import Picture
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
 from tests.worlds import hosted, images, with_network
@@ -82,6 +84,37 @@ def test_restoring_in_a_list_is_restoring_in_a_batch(trained: Any) -> None:
     pipeline = rethaw.Pipeline.load(trained(NOISE))
     x = images(3, height=16, width=16, dtype=torch.float32)
     assert (torch.stack(pipeline.restore(list(x), 0.5)) - pipeline.restore(x, 0.5).cpu()).abs().max() <= EIGHT_BIT
+
+
+def test_a_list_takes_the_state_of_each_image_and_one_severity_as_a_tensor(trained: Any) -> None:
+    pipeline = rethaw.Pipeline.load(trained(MASK))
+    x, hidden = images(2, height=16, width=16, dtype=torch.float32), torch.zeros(2, 1, 16, 16)
+    hidden[0, ..., :8], hidden[1, ..., 8:] = 1, 1
+    batch = pipeline.restore(x, torch.tensor(0.5), state={"mask": hidden}).cpu()
+    for count, masks in ((2, hidden), (1, hidden[:1])):  # a mask each, one mask for all
+        found = torch.stack(pipeline.restore([*x[:count], x[0]][:2], torch.tensor(0.5), state={"mask": masks}))
+        assert (found - batch[[0, count - 1]]).abs().max() <= EIGHT_BIT
+
+
+def test_one_picture_is_edited_as_a_list_of_one(trained: Any) -> None:
+    pipeline, image = rethaw.Pipeline.load(trained(NOISE)), Image.new("RGB", (16, 16), "red")
+    assert torch.equal(pipeline.edit(image, 0.5), pipeline.edit([image], 0.5))
+
+
+def test_samplers_do_not_draw_again_what_the_degradation_drew(trained: Any) -> None:
+    """Under one seed, fresh noise must be unlike the noise that is in the image, in Python and of --degrade."""
+    pipeline = rethaw.Pipeline.load(trained(NOISE))
+    noise, x0 = pipeline.parts.degradation, images(1, height=16, width=16, dtype=torch.float32)
+    x_t, state = pipeline.degrade(x0, 0.8, seed=3)
+    how = How("core.renoise", steps=2, seed=3)
+    walk = list(pipeline.trajectory(x_t, 0.8, sampler="core.renoise", steps=2, seed=3))
+    job = Job(0.8, how, degrade=True, animate=True)
+    frames = restore_picture(pipeline.walker, Picture(x0[0], Path("x.png")), job).frames
+    fresh = [(walk[1].x, walk[0].x0_hat), (frames[1].x[None], frames[0].x0_hat[None])]
+    for x, x0_hat in fresh:
+        x, x0_hat = x.to(x_t), x0_hat.to(x_t)
+        z = noise.infer(x, x0_hat, torch.full((1,), 0.4, device=x.device), {})["z"]
+        assert z.std() > 0.8 and (z * state["z"]).mean().abs() < 0.3
 
 
 def test_tiles_leave_no_seam() -> None:

@@ -71,8 +71,9 @@ def compared(precision: str, data: Path, folder: Path, images: int, overrides: S
         minutes[name] = float((run / "done").read_text().split()[0]) / 60
     given = {key: each for name, walker in walkers.items() for key, each in contestants(name, walker).items()}
     first = next(iter(walkers.values()))
-    choice = tune(first, some(find_images([data / "train"]), images // 4), given, AIMS[precision])
-    report = evaluate(first, find_images([data / "val"])[:images], given)
+    seen, held_out = some(find_images([data / "train"]), images // 4), some(find_images([data / "val"]), images)
+    choice = tune(first, seen, given, AIMS[precision])
+    report = evaluate(first, held_out, given)
     report.save(folder, choice.name, minutes=minutes, why=choice.why, settings_tuned_on=choice.report.images)
     took = ", ".join(f"{name} {each:.1f} min" for name, each in minutes.items())
     return (

@@ -96,8 +96,8 @@ def examples(parts: Parts, count: int) -> Tensor:
 
     if parts.config.data is None:
         raise RethawError("the pipeline has no data to measure on", "Give images: --images photos/.")
-    data, config = parts.data(), parts.config
-    return torch.cat(list(first_images(data, config.seed, config.restorer.channels, min(count, len(data)))))
+    data = parts.data()
+    return torch.cat(list(first_images(data, parts.config, min(count, len(data)))))
 
 
 def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:

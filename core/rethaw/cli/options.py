@@ -98,10 +98,6 @@ class Conditioning:
         ),
     ] = None
 
-    def values(self, count: int) -> dict[str, list[str]]:
-        """The conditions by field, the same for each image."""
-        return {key: [value] * count for key, value in pairs(self.cond, "--cond").items()}
-
     def guided(self, config: Config) -> Guidance | None:
         """The pipeline's guidance with what the command line says instead; None where it says nothing."""
         from rethaw.config.model import Guidance
@@ -142,7 +138,8 @@ class Sampling(Conditioning):
         from rethaw.engine.sampling.how import How
 
         chosen = component(self.sampler, "sampler", registry) if self.sampler else None
-        return How(chosen, self.steps, self.values(count), self.guided(config), self.seed)
+        given = How(chosen, self.steps, pairs(self.cond, "--cond"), self.guided(config), self.seed)
+        return given.repeated(count)
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,6 @@ class Config:
     """A whole pipeline.
 
     version: of this format; 1.
-    extends: a YAML file beside this one, or a recipe, that this one is laid over.
     plugins: which plugins may load: block, allow, require.
     data: the dataset to train on.
     degradation: one degradation, or a list that is applied in order.

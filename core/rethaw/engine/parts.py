@@ -24,7 +24,7 @@ from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.sampling.measurement import Measurement
 from rethaw.ops import generators, mix_seed, seeded
-from rethaw.registry import Registry, import_target
+from rethaw.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Parts:
 
     def resolved(self, item: Component, data: Dataset) -> Component:
         """A component whose parameters are completed from the training data, where its class knows how."""
-        resolve = getattr(import_target(self.registry.find(item.kind, item.use)[1]), "resolve", None)
+        resolve = getattr(self.registry.target(item.kind, item.use), "resolve", None)
         return replace(item, params=resolve(item.params, data)) if resolve else item
 
     def restorer(self, initial: bool = True) -> Restorer:

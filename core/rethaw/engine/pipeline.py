@@ -115,7 +115,8 @@ class Pipeline:
 
     def edit(self, images: Any, strength: float = 0.6, **how: Unpack[Options]) -> Tensor:
         """New images after references of one size (SDEdit, 2108.01073); see `editing.variation`."""
-        x0 = images if isinstance(images, Tensor) else torch.stack([self.tensor(image) for image in images])
+        given = images if isinstance(images, (Tensor, list, tuple)) else [images]
+        x0 = given if isinstance(given, Tensor) else torch.stack([self.tensor(image) for image in given])
         return last(editing.variation(self.walker, x0, strength, How(**how))).x
 
     def interpolate(

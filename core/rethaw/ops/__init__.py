@@ -37,7 +37,7 @@ from rethaw.ops.linear import (
     separable_blur,
     separable_svd,
 )
-from rethaw.ops.masks import KNOWN, mask_of, shown_by_mask, through_mask
+from rethaw.ops.masks import KNOWN, mask_of, through_mask
 from rethaw.ops.photons import poisson_quantile
 from rethaw.ops.pseudoinverse import gains, linear_part, pseudo_inverse
 from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates

@@ -51,8 +51,3 @@ def diagonal_in_a_corner(degradation: Degradation, like: Tensor, t: Tensor, stat
         return bool(mask_of(degradation, like[corner], t, part)[2].any())
     except RethawError:
         return True
-
-
-def shown_by_mask(degradation: Degradation, like: Tensor, t: Tensor, state: State) -> Tensor:
-    """Where a mask leaves values of images in the shape of `like` as they are; see `through_mask`."""
-    return through_mask(degradation, like, t, state)[1]

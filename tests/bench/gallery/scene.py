@@ -16,7 +16,6 @@ from rethaw.config.components import parse_component
 from rethaw.engine.sampling.editing import generation
 from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import last
-from rethaw.ops import generators
 from tests.bench.gallery.exhibits import Exhibit
 from tests.bench.gallery.judges import Judges
 
@@ -75,7 +74,7 @@ class Scene:
             return generation(walker, count, how, None, first)
         x, state = self.degraded
         known = walker.parts.known({key: value[first : first + count] for key, value in state.items()})
-        rng = generators(SEED + 1, count, first)
+        rng = walker.draws(how, count, first)
         return walker.restoration(x[first : first + count], 1.0, how, state=known, generator=rng)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +9,8 @@ import torch
 
 from rethaw.api import Cond, Dataset, RethawError, Rng
 from rethaw.builtin.conditioners.params import Label as Params
+from rethaw.builtin.datasets.listing import nfc
 from rethaw.ops import with_classes
-
-
-def nfc(label: object) -> str:
-    """Composed Unicode: systems write é as one character or as two, and both name one class."""
-    return unicodedata.normalize("NFC", str(label))
 
 
 class Label:
@@ -32,7 +27,7 @@ class Label:
         return with_classes(params, dataset)
 
     def encode(self, values: Sequence[Any], device: torch.device, generator: Rng | None) -> Cond:
-        labels = [nfc(value) for value in values]
+        labels = [nfc(str(value)) for value in values]
         unknown = sorted(set(labels) - set(self.index))
         if unknown:
             raise RethawError(f"unknown label {', '.join(unknown)}", f"The labels are: {', '.join(self.index)}.")

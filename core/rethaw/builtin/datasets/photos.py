@@ -39,7 +39,6 @@ class Photos:
     def __init__(self, params: Params) -> None:
         self.params = params
         self.paths = [photo(name) for name in TRAINING]
-        self.skipped: dict[str, str] = {}
 
     @cached_property
     def images(self) -> list[Tensor]:

@@ -20,7 +20,7 @@ from rethaw.engine.parts import Parts, assemble
 from rethaw.engine.restorer.conditioners import how_to_have
 from rethaw.engine.run import CLASSIFIER_CHECKPOINT, CONFIG, Run
 from rethaw.engine.training.checkpoint import load_checkpoint
-from rethaw.engine.training.examples import Order, collate
+from rethaw.engine.training.examples import training_order
 from rethaw.engine.training.progress import Outcome
 from rethaw.engine.training.trainer import Autocast, Batch, Trainer, Watch
 from rethaw.ops import mix_seed, rand, seeded
@@ -112,10 +112,10 @@ class ClassifierTask:
         """The share of training images, degraded anew, whose class it tells."""
         config = self.parts.config
         first = config.train.steps * config.train.batch_size
-        order = Order(self.data, config.seed, config.restorer.channels, first + JUDGED)
+        order = training_order(self.data, config, first + JUDGED)
         right = 0
         for start in range(first, first + JUDGED, config.train.batch_size):
-            batch = collate([order[i] for i in range(start, min(start + config.train.batch_size, len(order)))])
+            batch = order.batch(start, min(config.train.batch_size, len(order) - start))
             target = self.network.indices(labels_of(batch, self.network.field), device)
             right += int((best.eval()(*self.examples(batch, device)).argmax(1) == target).sum())
         return right / JUDGED

@@ -155,25 +155,30 @@ class HostedComponent(Hosted):
     def _infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor, state: State) -> State:
         if self.walk and (z := self.walk.infer(x_t, x0_hat, t)) is not None:
             return {"z": z}
-        found: State = self.operator.infer(self.enter(x_t), self.enter(x0_hat), self.u(t), state)
+        with naming(self.name, "inferring its state"):
+            found: State = self.operator.infer(self.enter(x_t), self.enter(x0_hat), self.u(t), state)
         return found
 
     def _prior(self, like: Tensor, generator: Rng) -> tuple[Tensor, State]:
-        x, state = self.operator.prior(like, generator)
+        with naming(self.name, "drawing x_1"):
+            x, state = self.operator.prior(like, generator)
         return self.leave(x), state
 
     def _coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
         if self.walk and (row := self.walk.coefficients(t)):
             return row
-        found: tuple[Tensor, Tensor] = self.operator.coefficients(self.u(t))
+        with naming(self.name, "giving its coefficients"):
+            found: tuple[Tensor, Tensor] = self.operator.coefficients(self.u(t))
         return found
 
     def _adjoint(self, y: Tensor, t: Tensor, state: State) -> Tensor:
-        found: Tensor = self.operator.adjoint(y, self.u(t), state)
+        with naming(self.name, "applying its adjoint"):
+            found: Tensor = self.operator.adjoint(y, self.u(t), state)
         return found
 
     def _svd(self, like: Tensor, t: Tensor, state: State) -> SVD:
-        found: SVD = self.operator.svd(like, self.u(t), state)
+        with naming(self.name, "giving its singular values"):
+            found: SVD = self.operator.svd(like, self.u(t), state)
         return found
 
 

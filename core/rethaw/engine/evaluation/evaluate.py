@@ -123,13 +123,14 @@ class Evaluation:
 
     def restored(self, taken: Taken, x_t: Tensor, state: State, own: Values, begun: int) -> Tensor:
         """A contestant's results for a batch. own: what conditioners observe of the clean images."""
-        by, began, count = taken.contestant, time.perf_counter(), len(x_t)
+        by, count = taken.contestant, len(x_t)
         assert by is not None
+        steps, began = by.steps, time.perf_counter()
         how = by.how.with_values({**own, **by.how.repeated(count).values})
         rng = generators(self.seed + 1, count, self.degraded.images)
         known = self.parts.known(state)
         walk = by.walker.restoration(x_t, self.severity, how, state=known, generator=rng)
-        found = last(watched(walk, lambda k: self.watch(begun + count * min(k / by.steps, 1)))).x
+        found = last(watched(walk, lambda k: self.watch(begun + count * min(k / steps, 1)))).x
         if found.is_cuda:
             torch.cuda.synchronize(found.device)
         taken.seconds += time.perf_counter() - began

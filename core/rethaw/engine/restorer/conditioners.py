@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from rethaw.api import Cond, RethawError, Rng
 from rethaw.config.model import Component, Guidance
 from rethaw.engine.degradation.hosted import Hosted
+from rethaw.engine.faults import naming
 from rethaw.ops import expand, rand
 
 Values = Mapping[str, Sequence[Any] | Tensor]
@@ -40,8 +41,8 @@ class Member(NamedTuple):
 
     def encode(self, values: Sequence[Any] | Tensor, like: Tensor, generator: Rng | None) -> Cond:
         """Values to a condition as large as the images `like`, in their dtype."""
-        cond = dict(self.encoder.encode(values, like.device, generator))
-        return fit(cond, like)
+        with naming(self.item.use, "encoding conditions"):
+            return fit(self.encoder.encode(values, like.device, generator), like)
 
     def null(self, like: Cond) -> Cond:
         """The condition that says nothing, in the shape of `like`; one token of it is seen, for attention needs one."""

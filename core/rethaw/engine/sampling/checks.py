@@ -42,8 +42,10 @@ def checked_state(
 
 def check_start(severity: float | Tensor, count: int) -> float | Tensor:
     """A severity that a walk can begin at, in (0, 1]: one for all, or one for each image."""
-    given = severity.tolist() if isinstance(severity, Tensor) and severity.dim() else [float(severity)]
-    if isinstance(severity, Tensor) and severity.dim() and len(given) != count:
+    if isinstance(severity, Tensor) and not severity.dim():
+        severity = float(severity)
+    given = severity.tolist() if isinstance(severity, Tensor) else [severity]
+    if isinstance(severity, Tensor) and len(given) != count:
         raise RethawError(f"{len(given)} severities for {count} images", "Give one for all, or one for each.")
     for each in given:
         if not 0 < each <= 1:

@@ -32,9 +32,8 @@ def generation(
     walker: Walker, n: int, how: How = AS_PIPELINE, size: tuple[int, int] | None = None, first: int = 0
 ) -> Iterator[Step]:
     """The trajectory of n images from samples of x_1, numbered from `first`; image i is the same whatever n is."""
-    seed = walker.seed(how)
-    x, state = walker.start(n, size, seed, first)
-    return walker.trajectory(x, 1.0, how, state=state, generator=generators(seed + 1, n, first))
+    x, state = walker.start(n, size, walker.seed(how), first)
+    return walker.trajectory(x, 1.0, how, state=state, generator=walker.draws(how, n, first))
 
 
 def variation(walker: Walker, x0: Tensor, strength: float, how: How = AS_PIPELINE, first: int = 0) -> Iterator[Step]:
@@ -43,12 +42,10 @@ def variation(walker: Walker, x0: Tensor, strength: float, how: How = AS_PIPELIN
     strength: 1 leaves nothing of the reference; 0 keeps it, as a walk of no step. Image i depends on (seed, i) alone.
     """
     check_severity(strength)
-    seed = walker.seed(how)
-    x, state = reference(walker, x0, strength, seed, first)
+    x, state = reference(walker, x0, strength, walker.seed(how), first)
     if strength == 0:
         return iter([Step(x.new_zeros(len(x)), x, x)])
-    rng = generators(seed + 1, len(x), first)
-    return walker.trajectory(x, strength, how, state=state, generator=rng)
+    return walker.trajectory(x, strength, how, state=state, generator=walker.draws(how, len(x), first))
 
 
 def reference(walker: Walker, x0: Tensor, strength: float, seed: int, first: int = 0) -> tuple[Tensor, State | None]:
@@ -66,10 +63,9 @@ def interpolate(
 
     own: each picture has a state of its own (a noise), and they are mixed spherically; else they share one.
     """
-    seed = walker.seed(how)
     a, b = (image.to(walker.parts.device) for image in ends)
-    x, state = between(walker.parts.degradation, a, b, count, strength, seed, own)
-    rng = [generators(seed + 1, 1)[0] for _ in range(count)]  # the same draws for all: only the mixture differs
+    x, state = between(walker.parts.degradation, a, b, count, strength, walker.seed(how), own)
+    rng = [walker.draws(how, 1)[0] for _ in range(count)]  # the same draws for all: only the mixture differs
     return last(walker.trajectory(x, strength, how, state=state, generator=rng)).x
 
 

@@ -84,7 +84,7 @@ def restore_picture(
         how, state = how.with_values({**own, **how.values}), walker.parts.known(drawn)
     severity, estimated = severity_of(walker, x, job)
     stations, frames = Film(STATIONS * job.strip), Film(FRAMES * job.animate)
-    place, rng = Place(watch), generators(seed, 1, index)
+    place, rng = Place(watch), walker.draws(job.how, 1, index)
     with tile_progress(place.within):
         for step in walker.restoration(x, severity, how, state=state, generator=rng, watch=place.move):
             stations.add(step, 0)
@@ -154,6 +154,7 @@ def restore_images(walker: Walker, images: Any, severity: float | Tensor | None,
         picture = to_picture(image, walker.parts.config.restorer.channels)
         own = float(severity[i]) if isinstance(severity, Tensor) and severity.dim() else severity
         job = Job(None if own is None else float(own), how.of_images(i, 1))
-        restored = restore_picture(walker, picture, job, i, state).picture
+        its = state and {key: v[i : i + 1] if len(v) == len(images) else v for key, v in state.items()}
+        restored = restore_picture(walker, picture, job, i, its).picture
         found.append(restored.pixels if isinstance(image, Tensor) else restored)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
 from rethaw.config.model import Config
@@ -74,6 +74,10 @@ class Walker:
         """The seed of a walk."""
         return self.parts.config.seed if how.seed is None else how.seed
 
+    def draws(self, how: How, count: int, first: int = 0) -> list[Generator]:
+        """What the sampler draws from, an image each: not what `Parts.degrade` draws from under the same seed."""
+        return generators(self.seed(how) + 1, count, first)
+
     # --- the walk ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -99,7 +103,7 @@ class Walker:
         config, degradation = self.parts.config, self.parts.degradation
         x, state = self.fitting(x), on(self.parts.device, state)
         start = check_start(self.estimate(x) if severity is None else severity, len(x))
-        rng = generator or generators(self.seed(how), len(x))
+        rng = generator or self.draws(how, len(x))
         item = self.parts.sampler_item(how.sampler, how.steps)
         sampler: Sampler = self.parts.build(item)
         state = checked_state(sampler, item.use, degradation, x, state, observation)
@@ -170,7 +174,7 @@ class Walker:
         severity, state: of the degradation that y went through; severity None: what the run estimates, 1 of a
         measurement. watch: as of `trajectory`.
         """
-        rng = generator or generators(self.seed(how), len(y))
+        rng = generator or self.draws(how, len(y))
         if self.parts.measurement is None:
             return self.trajectory(y, severity, how, state=state, generator=rng, watch=watch)
         y = y.to(self.parts.device)

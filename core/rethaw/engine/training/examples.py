@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from rethaw.api import Dataset, Item, RethawError
+from rethaw.config.model import Config
 from rethaw.engine.faults import broken, naming
 from rethaw.ops import mix_seed
 
@@ -46,12 +47,22 @@ class Order(torch.utils.data.Dataset[dict[str, Any]]):
         check_item(item, self.name, index, self.channels)
         return {**item, "image": item["image"].float(), "position": position}
 
+    def batch(self, first: int, count: int) -> dict[str, Any]:
+        """So many items from a position on, as the loader gives them."""
+        return collate([self[i] for i in range(first, first + count)], self.name)
+
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_epoch"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._epoch = lru_cache(maxsize=2)(self.permutation)
+
+
+def training_order(data: Dataset, config: Config, count: int) -> Order:
+    """The order of a pipeline's training, of so many items."""
+    name = config.data.use if config.data else "the dataset"
+    return Order(data, config.seed, config.restorer.channels, count, name)
 
 
 def check_item(item: Item, name: str, index: int, channels: int) -> None:
@@ -71,7 +82,7 @@ def check_item(item: Item, name: str, index: int, channels: int) -> None:
         raise broken(name, f"the image of item {index} has values from {low:g} to {high:g}, not in [-1, 1]")
 
 
-def collate(items: list[dict[str, Any]], name: str = "the dataset") -> dict[str, Any]:
+def collate(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Images stacked, everything else as lists."""
     shapes = {tuple(item["image"].shape) for item in items}
     if len(shapes) > 1:
@@ -104,8 +115,8 @@ def own_session(worker: int) -> None:
         os.setsid()
 
 
-def first_images(data: Dataset, seed: int, channels: int, count: int, name: str = "the dataset") -> Iterator[Tensor]:
+def first_images(data: Dataset, config: Config, count: int) -> Iterator[Tensor]:
     """Clean images for looking at and for fitting priors, in small batches (B, C, H, W)."""
-    order = Order(data, seed, channels, count, name)
+    order = training_order(data, config, count)
     for start in range(0, count, 16):
-        yield collate([order[i] for i in range(start, min(start + 16, count))], name)["image"]
+        yield order.batch(start, min(16, count - start))["image"]

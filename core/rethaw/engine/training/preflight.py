@@ -15,16 +15,15 @@ from rethaw.engine.faults import broken, naming
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
-from rethaw.engine.training.examples import Order, collate, first_images
+from rethaw.engine.training.examples import first_images, training_order
 from rethaw.engine.training.memory import kept, size_of
-from rethaw.engine.training.trainer import data_name
 from rethaw.ops import generators, mix_seed, seeded
 
 
 def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
     """Tries the data and the degradation; the shape of one image."""
     config = parts.config
-    like = next(first_images(data, config.seed, config.restorer.channels, 2, data_name(config)))
+    like = next(first_images(data, config, 2))
     probe(parts.degradation, like)
     return tuple(like.shape[1:])
 
@@ -35,8 +34,8 @@ def rehearse(parts: Parts, data: Dataset, restorer: Restorer, image_shape: tuple
     The bytes that it keeps of one image for the backward pass.
     """
     x = torch.zeros(2, *image_shape)
-    order = Order(data, parts.config.seed, parts.config.restorer.channels, 2)
-    cond = parts.conditioners.of_items(collate([order[0], order[1]]), x, generators(parts.config.seed, 2))
+    batch = training_order(data, parts.config, 2).batch(0, 2)
+    cond = parts.conditioners.of_items(batch, x, generators(parts.config.seed, 2))
     name = parts.config.backbone.use
     draws, doing = seeded(x.device, parts.config.seed), f"on images of shape {tuple(x.shape)}"
     with draws, kept() as count, naming(name, doing):
@@ -54,7 +53,7 @@ def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor
         return {}
 
     def fully_degraded() -> Iterator[Tensor]:
-        for i, x0 in enumerate(first_images(data, config.seed, config.restorer.channels, min(count, 16 * len(data)))):
+        for i, x0 in enumerate(first_images(data, config, min(count, 16 * len(data)))):
             rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "prior", i, j)) for j in range(len(x0))]
             yield degraded(parts.degradation, x0, 1.0, rngs)[0]
 

@@ -10,7 +10,7 @@ from rethaw.engine.degradation.observe import observe
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.run import LOG, Run
-from rethaw.engine.training.examples import Order, collate
+from rethaw.engine.training.examples import training_order
 from rethaw.engine.training.progress import read_log
 from rethaw.ops import generators
 
@@ -25,14 +25,13 @@ def draw_progress(parts: Parts, data: Dataset, restorer: Restorer, step: int, ru
     if len(rows) > 1:
         pictures.save(pictures.curve(rows, "training loss", "step", config.train.loss), run.path("loss.png"))
     device = next(restorer.parameters()).device
-    order = Order(data, config.seed, config.restorer.channels, COUNT)
-    items = [order[i] for i in range(COUNT)]
-    x0 = torch.stack([item["image"] for item in items]).to(device)
+    batch = training_order(data, config, COUNT).batch(0, COUNT)
+    x0 = batch["image"].to(device)
     rngs = generators(config.seed, COUNT)
     t = torch.linspace(1 / COUNT, 1, COUNT, device=device, dtype=x0.dtype)
     state = parts.degradation.draw(x0, rngs)
     x_t = parts.degradation.degrade(x0, t, state)
-    cond = parts.conditioners.of_items({**collate(items), "image": x0}, x0, rngs)
+    cond = parts.conditioners.of_items({**batch, "image": x0}, x0, rngs)
     training, reading = restorer.training, parts.parameterization
     seen = reading.shown(observe(x_t, config.observation, rngs), t, state)
     restored = reading.read(restorer.eval()(*reading.inputs(seen, t), cond), seen, t).x0

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from rethaw.api import Dataset, RethawError
 from rethaw.config.model import Config, Train
 from rethaw.engine.training.checkpoint import DAMAGED, load_checkpoint, save_checkpoint
-from rethaw.engine.training.examples import Order, loader
+from rethaw.engine.training.examples import loader, training_order
 from rethaw.engine.training.progress import LogFile, Outcome, Progress, interruptible
 
 LOG_EVERY = 10
@@ -150,11 +150,9 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """The rest of the training order, batch by batch."""
-        config, train = self.config, self.train
-        order = Order(
-            self.data, config.seed, config.restorer.channels, train.steps * self.images_a_step, data_name(config)
-        )
-        source = loader(order, self.step * self.images_a_step, train.batch_size, train.workers)
+        train, size = self.train, self.images_a_step
+        order = training_order(self.data, self.config, train.steps * size)
+        source = loader(order, self.step * size, train.batch_size, train.workers)
         return iter(self.accelerator.prepare(source))
 
     def advance(self, batches: Iterator[Batch]) -> None:
@@ -242,11 +240,6 @@ class Trainer:
             self.step, self.loss = saved["step"], float(saved["loss"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise RethawError(f"the checkpoint {path} is damaged ({type(error).__name__})", DAMAGED) from error
-
-
-def data_name(config: Config) -> str:
-    """The full name of the dataset."""
-    return config.data.use if config.data else "the dataset"
 
 
 def make_accelerator(train: Train, device: torch.device) -> Accelerator:
