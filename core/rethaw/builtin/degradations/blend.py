@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Blend(GaussianNoise):
     def draw(self, like: Tensor, generator: Rng) -> State:
         numbers = rand(like.new_empty(len(like), dtype=torch.float32), generator, ())
         chosen = (numbers * len(self.files)).long().clamp_max(len(self.files) - 1)
-        cover = covering if like[0].numel() <= HELD else covering.__wrapped__
+        cover: Callable[..., Tensor] = covering if like[0].numel() <= HELD else covering.__wrapped__
         z = torch.stack([cover(self.files[i], *like.shape[1:]) for i in chosen.tolist()])
         return {"z": z.to(like.device, like.dtype)}
 
