@@ -14,10 +14,12 @@ import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
 from rethaw.config.dump import dump_config
+from rethaw.config.model import Precision
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.parts import build_conditioners
 from rethaw.engine.restorer.conditioners import Conditioners, joined, stacked
 from rethaw.engine.sampling.how import How
+from rethaw.engine.sampling.measurement import Measurement
 from rethaw.ops import generators
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
@@ -211,6 +213,9 @@ def test_conditions_and_states_that_nothing_reads_are_refused(tmp_path: Path) ->
         pipeline.restore(x, sampler="core.direct", cond={"labl": ["cat"]})
     with pytest.raises(RethawError, match=r"nothing here reads the state hole\n  There is: mask\."):
         pipeline.restore(x, state={"hole": torch.zeros(1, 1, 16, 16)})
+    mask = rethaw.build("degradation", "core.mask")
+    with pytest.raises(RethawError, match=r"nothing here reads the state hole\n  There is: mask\."):
+        Measurement(mask, Precision()).observation(x, 1.0, {"hole": torch.zeros(1, 1, 16, 16)})
     with pytest.raises(RethawError, match="unknown label fish"):
         pipeline.restore(x, sampler="core.direct", cond={"label": ["fish"]})
     assert conditioners("[]").encode({}, x) == {}

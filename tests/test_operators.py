@@ -17,6 +17,7 @@ from torch import Tensor
 
 import rethaw
 from rethaw.api import RethawError
+from rethaw.builtin.degradations.blend import covering
 from rethaw.ops import dense_blur, expand, generators, poisson_quantile, separable, separable_blur
 from tests.helpers import photos, recipe
 from tests.worlds import EVERY, degradation_id, images, made, with_network
@@ -212,6 +213,15 @@ def test_a_blend_goes_to_an_image_of_the_folder(tmp_path: Path, given: dict[str,
     assert (d.infer(x, x0, t, {})["z"] - state["z"]).abs().max() <= 1e-9
     assert not d.gaussian and torch.equal(d.prior(x0, generators(0, 30))[1]["z"], state["z"])
     assert d.draw(images(1, channels=1), generators(0, 1))["z"].shape == (1, 1, 24, 20)
+
+
+def test_large_images_to_blend_into_do_not_stay_in_memory(tmp_path: Path) -> None:
+    photos(tmp_path, count=2, size=(50, 40))
+    d = rethaw.build("degradation", "core.blend", path=str(tmp_path))
+    for side, held in ((512, 0), (32, 2)):
+        covering.cache_clear()
+        state = d.draw(images(20, height=side, width=side, dtype=torch.float32), generators(0, 20))
+        assert state["z"].shape == (20, 3, side, side) and covering.cache_info().currsize == held
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------

@@ -97,6 +97,13 @@ def test_folders_keep_the_contract(afhq: Path, name: str, params: dict[str, Any]
         run_check(check, d)
 
 
+def test_large_faces_do_not_stay_in_memory(afhq: Path) -> None:
+    for side, held in ((300, 0), (8, 6)):
+        faces.square.cache_clear()
+        z(build("blend", path=str(afhq)), 0, 24, 3, side, side)
+        assert faces.square.cache_info().currsize == held
+
+
 @pytest.mark.parametrize("top", ["", "train", "train/cat"])
 def test_every_folder_of_afhq_can_be_named(afhq: Path, top: str) -> None:
     (afhq / "val" / "cat").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from rethaw.builtin.datasets.photos import TRAINING, photo
 from rethaw.builtin.degradations.noise import GaussianNoise
 from rethaw.builtin.degradations.params import Blend as Params
 from rethaw.ops import find_images, rand, read_image
+
+HELD = 2**18
+"""Values of an image up to which it stays in memory, so that 256 of them take no more than 256 MB."""
 
 
 class Blend(GaussianNoise):
@@ -31,7 +35,8 @@ class Blend(GaussianNoise):
     def draw(self, like: Tensor, generator: Rng) -> State:
         numbers = rand(like.new_empty(len(like), dtype=torch.float32), generator, ())
         chosen = (numbers * len(self.files)).long().clamp_max(len(self.files) - 1)
-        z = torch.stack([covering(self.files[i], *like.shape[1:]) for i in chosen.tolist()])
+        cover: Callable[..., Tensor] = covering if like[0].numel() <= HELD else covering.__wrapped__
+        z = torch.stack([cover(self.files[i], *like.shape[1:]) for i in chosen.tolist()])
         return {"z": z.to(like.device, like.dtype)}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from rethaw.api import Observation, RethawError, Sampler, State
 from rethaw.config.model import Precision
 from rethaw.engine.degradation.hosted import Hosted
+from rethaw.engine.restorer.conditioners import check_read
 from rethaw.ops import expand, generators
 
 
@@ -20,8 +21,10 @@ class Measurement:
     precision: Precision
 
     def observation(self, y: Tensor, severity: float | Tensor, state: State | None) -> Observation:
-        """What samplers get. Raises RethawError where ξ is random and nobody gives it."""
-        if state is None and self.degradation.draw(y[:1], generators(0, 1)):
+        """What samplers get. Raises RethawError where ξ is random and nobody gives it, or gives something else."""
+        drawn = self.degradation.draw(y[:1], generators(0, 1))
+        check_read("state", state or (), tuple(drawn), f"{self.degradation.name} draws no state.")
+        if state is None and drawn:
             raise RethawError(
                 f"the random state of the measurement {self.degradation.name} is not known",
                 "Give it: --state KEY=FILE, or state={…} in Python.",

@@ -57,6 +57,8 @@ SIDE = 256
 """Pixels that each drawing is rendered with, once."""
 SIZES = (1.15, 1.55)
 """Side of a drawing, which has a wide margin, as a part of the image's shorter side: least and largest."""
+HELD = 256
+"""Side of faces from files up to which they stay in memory: 256 of them, 200 MB."""
 TURN = math.pi / 8
 """Largest turn to either side."""
 
@@ -88,7 +90,7 @@ class Folder:
     def face(self, file: Path, side: int) -> Tensor:
         """The centre square of one file, (3, side, side)."""
         try:
-            return square(file, side)
+            return square(file, side) if side <= HELD else square.__wrapped__(file, side)
         except RethawError as error:
             raise RethawError(
                 f"{self.component}: path {self.path} has a file that cannot be read: {error.message}",
