@@ -55,6 +55,13 @@ def test_equal_pairs_count_as_100_db(equal: int) -> None:
     assert measured("core.rmse", (clean, clean)) == 0 and measured("core.ssim", (clean, clean)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("tone", [-0.9, 0.0, 0.57, 1.0])
+def test_flat_images_have_no_similarity_beyond_one(tone: float) -> None:
+    flat = torch.full((2, 3, 40, 40), tone)
+    assert measured("core.ssim", (flat, flat)) == pytest.approx(1, abs=1e-7)
+    assert measured("core.ssim", (flat + 1e-4 * images(1)[:, :, :1, :1], flat)) <= 1 + 1e-9
+
+
 def test_a_step_of_16_bits_is_below_the_limit_and_the_limit_is_not_crossed() -> None:
     clean = images(1).mul(0.9)
     step = measured("core.psnr", (clean + 2 / 65535, clean))

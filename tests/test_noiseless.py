@@ -112,3 +112,52 @@ def test_so_it_does_where_all_images_start_alike(start: float) -> None:
 def test_so_it_does_by_an_adaptive_solver(process: str, keys: str) -> None:
     sampler = rethaw.build("sampler", "core.probability_flow", steps=4, solver="adaptive", rtol=1e-2, atol=1e-2)
     returned(sampler, process, keys)
+
+
+ON_THE_GRID: list[dict[str, Any]] = [
+    {"span": [0.2, 1.0]},
+    {"span": [0.4, 0.6]},
+    {"span": [0.3, 1.0]},
+    {"schedule": [[0, 0], [0.3, 0], [1, 1]]},
+    {"schedule": [[0, 0], [0.2, 0], [0.8, 1], [1, 1]]},
+]
+
+
+@pytest.mark.parametrize("keys", ON_THE_GRID, ids=str)
+@pytest.mark.parametrize("start", [0.5, 0.6, 0.9, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_step_that_ends_where_the_noise_begins_ends_without_any(keys: Any, start: float, dtype: torch.dtype) -> None:
+    """Severities are rounded: a step to 0.2 ends beside it, and what is there must not be taken for noise."""
+    degradation = rethaw.build("degradation", "core.gaussian_noise", **keys)
+    begin = keys["span"][0] if "span" in keys else keys["schedule"][1][0]
+    for steps in range(2, 11):
+        times = (start * torch.linspace(1, 0, steps + 1, dtype=torch.float64)).to(dtype)
+        α, σ = degradation.coefficients(times)
+        assert (σ[times < begin + 1e-7] == 0).all() and (α[times < begin + 1e-7] == 1).all(), (steps, times)
+        assert (σ[times > begin + 1e-3] > 0).all()
+
+
+@pytest.mark.parametrize("name, params", SAMPLERS, ids=lambda v: str(v))
+def test_a_perfect_restorer_of_noise_keeps_what_a_step_to_that_place_gives(name: str, params: dict[str, Any]) -> None:
+    """Where σ is 0 a restorer of noise gives x_t itself: what a step leaves there stays in the image."""
+    degradation, sampler = rethaw.build("degradation", "core.gaussian_noise", span=[0.2, 1.0]), built(name, params, 5)
+    if (
+        getattr(sampler, "measures", False) or name == "core.langevin"
+    ):  # it steps on where its severities are, with noise
+        return
+    x0 = images(height=6, width=6, dtype=torch.float32)
+    state = degradation.draw(x0, generators(1, len(x0)))
+    x, severities = (
+        degradation.degrade(x0, expand(0.5, x0), state),
+        severity_rows(all_severities(sampler, name, degradation, 0.5), x0),
+    )
+
+    def by_noise(x_t: Tensor, t: Tensor) -> Prediction:
+        σ = degradation.coefficients(t)[1].view(-1, 1, 1, 1)
+        return Prediction(torch.where(σ > 0, x0, x_t), torch.full_like(x_t, 0.5))
+
+    kept = None if sampler.check(degradation, None, None) is None else state
+    found = list(
+        sampler.trajectory(by_noise, x, severities, degradation.along(severities), kept, generators(2, len(x0)))
+    )
+    assert (found[-1].x - x0).abs().max() <= 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from torchmetrics.functional.regression import mean_squared_error
@@ -48,10 +49,11 @@ class Ssim(_Mean):
     """Structural similarity, the mean over images; images below 11 pixels use a smaller window."""
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
+        wide = clean.dtype if clean.device.type == "mps" else torch.float64  # else flat images pass 1 by rounding
         side = min(WINDOW, *(n - 1 + n % 2 for n in clean.shape[-2:]))
         values = structural_similarity_index_measure(
-            restored,
-            clean,
+            restored.to(wide),
+            clean.to(wide),
             data_range=1.0,
             reduction="none",
             gaussian_kernel=side >= WINDOW,

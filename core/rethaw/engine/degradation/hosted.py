@@ -198,10 +198,19 @@ def severity_map(host: DegradationHost) -> Warp | None:
     bend = WARPS[host.schedule] if isinstance(host.schedule, str) else through(host.schedule)
 
     def warp(t: Tensor) -> Tensor:
-        u = bend(t if (a, b) == (0.0, 1.0) else ((t - a) / (b - a)).clamp(0, 1))
+        u = bend(t if (a, b) == (0.0, 1.0) else begun((t - a) / (b - a)).clamp(0, 1))
         return level(u, levels) / levels if levels else u  # level i is (i+1)/levels; only t = 0 is below
 
     return warp
+
+
+NEAR = 1e-6
+"""What rounding moves a severity by, at most: a step that ends where a span begins ends at u = 0, not beside it."""
+
+
+def begun(share: Tensor) -> Tensor:
+    """The share of a span; 0 where only rounding has entered it."""
+    return torch.where(share > NEAR, share, 0.0)
 
 
 WARPS: dict[str, Warp] = {
@@ -220,6 +229,6 @@ def through(knots: tuple[tuple[float, float], ...]) -> Warp:
 def interpolate(x: Tensor, knots: Tensor) -> Tensor:
     """The piecewise linear function through knots (K, 2), at x (B,)."""
     xs, ys = knots.T.contiguous()
-    right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
+    right = torch.searchsorted(xs, x.contiguous() - NEAR).clamp(1, len(xs) - 1)  # just above a knot is at the knot
     x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]
     return torch.addcdiv(y0, (y1 - y0) * (x - x0), x1 - x0)
