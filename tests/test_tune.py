@@ -21,8 +21,9 @@ from rethaw.engine.evaluation import tune as engine
 from rethaw.engine.evaluation.aim import Aim
 from rethaw.engine.evaluation.evaluate import evaluate
 from rethaw.engine.evaluation.grid import grid
-from rethaw.engine.evaluation.tune import rungs, settings, some, tune
+from rethaw.engine.evaluation.tune import rungs, settings, tune
 from rethaw.engine.run import Run
+from rethaw.images import some
 from tests.helpers import photos, recipe
 from tests.helpers import rethaw as command
 from tests.worlds import images, with_network

@@ -20,10 +20,10 @@ import rethaw
 from rethaw.config.model import Consistency
 from rethaw.engine.evaluation.aim import Aim
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
-from rethaw.engine.evaluation.tune import settings, some, tune
+from rethaw.engine.evaluation.tune import settings, tune
 from rethaw.engine.sampling.walking import Walker
 from rethaw.files import write_text
-from rethaw.images import find_images
+from rethaw.images import find_images, some
 
 PIPELINE = """
 version: 1

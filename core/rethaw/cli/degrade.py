@@ -41,6 +41,8 @@ def degrade(
 
         rethaw degrade --all photo.jpg --out sheet.png
     """
+    if not to.name:
+        raise RethawError(f"{to} is a folder, and the result is a file", "Name it: --out degraded.png.")
     spare_inputs([to, to.with_suffix(".gif")], [Path(word) for word in (pipeline, image) if word])
     if every:
         if image or animate:

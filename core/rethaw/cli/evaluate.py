@@ -34,7 +34,7 @@ def evaluate(
         ),
     ] = None,
     severity: Severity = 1.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images, from all of them.")] = None,
     seed: Seed = 0,
     grid: Grid,
     measurement: Measurement = None,
@@ -63,9 +63,10 @@ def evaluate(
     from rethaw.engine.evaluation.metrics import measuring
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import find_run
-    from rethaw.images import find_images
+    from rethaw.images import find_images, some
 
-    files, found = find_images(data)[:limit], find_run(run)
+    files, found = find_images(data), find_run(run)
+    files = some(files, limit) if limit else files
     given = [*(overrides or ()), *([f"measurement={measurement}"] if measurement else [])]
     if not metric:
         check_metrics(found, given)

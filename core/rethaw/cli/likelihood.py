@@ -39,7 +39,7 @@ def likelihood(
     dequantise: Annotated[
         bool, typer.Option(help="Count the bits of 8-bit values, with uniform noise; else the density on [-1, 1].")
     ] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only that many images, from all of them.")] = None,
     seed: Seed = None,
     *,
     conditioning: Conditioning,
@@ -58,10 +58,11 @@ def likelihood(
     from rethaw.engine.evaluation.bits import bits_of_files
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.sampling.how import How
-    from rethaw.images import find_images
+    from rethaw.images import find_images, some
 
     walker = Pipeline.load(run, device=device).walker
-    files = find_images(images)[:limit]
+    files = find_images(images)
+    files = some(files, limit) if limit else files
     options: dict[str, Any] = {
         "steps": steps,
         "solver": solver.value,

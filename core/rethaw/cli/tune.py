@@ -69,7 +69,7 @@ def tune(
     from rethaw.engine.evaluation.metrics import measuring
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import TUNED, TUNING, find_run
-    from rethaw.images import find_images
+    from rethaw.images import find_images, some
 
     found = find_run(run)
     if forget:
@@ -78,7 +78,7 @@ def tune(
     if not data:
         raise RethawError("there are no images to tune on", "Name them: --data FOLDER; or --forget the choice.")
     check_metrics(found, overrides or ())
-    files, bounds = engine.some(find_images(data), limit), factors(within)
+    files, bounds = some(find_images(data), limit), factors(within)
     walker = Pipeline.load(found.folder, overrides or (), device=device).walker
     config, registry = walker.parts.config, walker.parts.registry
     first = component(metric, "metric", registry) if metric else config.metrics[0].id

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from rethaw.api import RethawError
 from rethaw.files import expanded, shown
@@ -29,6 +30,11 @@ class Found:
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files of `search_images`."""
     return search_images(paths).files
+
+
+def some(files: Sequence[Path], count: int) -> list[Path]:
+    """At most so many of the files, from all of them and in a random order, the same every time."""
+    return Random(0).sample(files, min(count, len(files)))
 
 
 def search_images(paths: Sequence[Path]) -> Found:

@@ -123,6 +123,8 @@ class Report:
         plot = self.curve(mark)
         if plot:
             pictures.save(plot, folder / "curve.png")
+        else:
+            (folder / "curve.png").unlink(missing_ok=True)  # of what was measured before
         write_text(folder / "results.json", json_text({**more, **self.as_dict()}))
         return ["results.md", "results.json", "sheet.png", *["curve.png"] * bool(plot)]
 

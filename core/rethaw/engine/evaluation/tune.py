@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 
 from rethaw.api import RethawError
 from rethaw.config.model import Component, Config, Consistency, Tune
@@ -20,7 +19,7 @@ from rethaw.engine.parts import Parts
 from rethaw.engine.run import TUNING, Run
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker
-from rethaw.images import find_images
+from rethaw.images import find_images, some
 
 SAMPLERS, STEPS = ("core.direct", "core.cold"), (2, 3, 5, 10, 25)
 LEAST = 64
@@ -76,11 +75,6 @@ def rungs(count: int) -> Iterator[tuple[int, int]]:
     """From which image to which settings are compared: up to an eighth of all, a quarter, a half, all; never to few."""
     ends = [*(end for end in (count // 8, count // 4, count // 2) if end >= LEAST), count]
     return zip([0, *ends], ends, strict=False)
-
-
-def some(files: Sequence[Path], count: int) -> list[Path]:
-    """At most so many of the files, from all of them and in a random order, the same every time."""
-    return Random(0).sample(files, min(count, len(files)))
 
 
 def settings(
