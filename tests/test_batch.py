@@ -63,6 +63,7 @@ def test_pictures_of_any_kind_come_in_and_go_out(work: Path, tmp_path: Path) -> 
         with pytest.raises(RethawError, match="image"):
             pipeline.restore(wrong)
     assert "kornia.gaussian_blur" in repr(pipeline) and "trained" in repr(pipeline)
+    assert repr(restored[0]).endswith(f"{image.width}×{image.height}, colour, 8 bits>")
 
 
 # --- many files ----------------------------------------------------------------------------------------------------

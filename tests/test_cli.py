@@ -227,6 +227,8 @@ def test_nothing_that_is_read_is_written_over(work: Path, tmp_path: Path) -> Non
     ):
         done = rethaw(*words, cwd=tmp_path, check=False)
         assert done.returncode == 2 and "would be written over" in done.stderr
+    done = rethaw("restore", work / "blur", work / "photos" / "0.png", "--out", image, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "is a file, and the results need a folder" in done.stderr
     assert image.read_bytes() == (work / "photos" / "1.png").read_bytes()
 
 

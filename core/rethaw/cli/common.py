@@ -139,7 +139,9 @@ def free_folder(folder: Path) -> Path:
 
 
 def own_report(path: Path) -> None:
-    """Refuses to write over a report that is not ours."""
+    """Refuses to write over a report that is not ours, and into a file."""
+    if path.parent.exists() and not path.parent.is_dir():
+        raise RethawError(f"{path.parent} is a file, and the results need a folder", "Choose another --out.")
     if not path.exists():
         return
     try:

@@ -16,7 +16,7 @@ from rethaw.images.read import from_pil, picture_of, read_image
 from rethaw.images.write import write_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(Picture):
     """A picture that we have made, as restoring gives it."""
 

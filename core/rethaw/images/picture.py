@@ -42,6 +42,11 @@ class Picture:
     dpi: tuple[float, float] | None = None
     png: tuple[tuple[bytes, bytes], ...] = ()
 
+    def __repr__(self) -> str:
+        channels, height, width = self.pixels.shape
+        colours = "grey" if self.grey or channels == 1 else "colour"
+        return f"<{type(self).__name__} {self.path}: {width}×{height}, {colours}, {self.depth} bits>"
+
 
 def quantise(x: Tensor, bits: int) -> Tensor:
     """Rounds values on the [-1, 1] scale to those that a file of so many bits can hold, without clamping."""
