@@ -256,10 +256,13 @@ def masked(
 
 
 def kept(steps: Iterator[Step], shown: tuple[Tensor, Tensor] | None) -> Iterator[Step]:
-    """The steps, the last of them with what is shown."""
-    for step in steps:
-        if shown and not step.t.any():
-            x = torch.where(shown[0], shown[1].to(step.x.dtype), step.x)
-            yield Step(step.t, x, x)
-        else:
-            yield step
+    """The steps, the last of them with what is shown; it is known as the last because none follows."""
+    if shown is None:
+        yield from steps
+        return
+    step = next(steps)
+    for following in steps:
+        yield step
+        step = following
+    x = torch.where(shown[0], shown[1].to(step.x.dtype), step.x)
+    yield Step(step.t, x, x)
