@@ -73,7 +73,11 @@ def test_every_python_example_runs(path: Path, place: Path) -> None:
         exec(compile(text, str(path), "exec"), names)
 
 
-@pytest.mark.parametrize("path", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
+FIRST = ("README.md", "getting-started.md")
+COMMANDS = [pytest.param(p, marks=() if p.name in FIRST else pytest.mark.long) for p in PAGES if blocks(p, "sh")]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda p: p.name)
 def test_every_command_runs(path: Path, place: Path) -> None:
     lines = [line for text in blocks(path, "sh") for line in text.splitlines() if line.startswith("rethaw ")]
     for line in lines:
