@@ -79,6 +79,9 @@ def test_stations_of_another_form_are_refused() -> None:
             list(checked_steps(iter([wrong]), "their.sampler", x))  # type: ignore[list-item]
     with pytest.raises(RethawError, match="has no stations"):
         list(checked_steps(iter([]), "their.sampler", x))
+    for end in (torch.tensor([0.0, 0.5]), torch.tensor([float("nan")] * 2), 0.0):
+        with pytest.raises(RethawError, match=r"^their\.sampler does not.*ends before severity 0"):
+            list(checked_steps(iter([Step(torch.ones(2), x, x), Step(end, x, x)]), "their.sampler", x))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

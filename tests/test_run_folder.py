@@ -248,9 +248,10 @@ def test_a_signal_to_the_whole_process_group_saves(work: Path, tmp_path: Path) -
     assert load_checkpoint(tmp_path / "run" / CHECKPOINT)["step"] >= 5 and (tmp_path / "run" / CONFIG).is_file()
 
 
-def test_sharded_training_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, work: Path, tmp_path: Path) -> None:
-    from accelerate import Accelerator, DistributedType
-
-    monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: DistributedType.FSDP))
-    with pytest.raises(RethawError, match=r"under FSDP is not supported.*\n.*without FSDP"):
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_sharded_training_is_refused_in_words(
+    name: str, monkeypatch: pytest.MonkeyPatch, work: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")  # as accelerate launch says it, without GPUs too
+    with pytest.raises(RethawError, match=rf"under {name} is not supported.*\n.*without FSDP"):
         rethaw.Pipeline.from_yaml(work / "small.yaml").train(tmp_path / "run")

@@ -102,7 +102,7 @@ def checked_severities(sampler: Sampler, name: str, degradation: Hosted, start: 
 
 
 def checked_steps(steps: Iterator[Step], name: str, x: Tensor) -> Iterator[Step]:
-    """The stations of a walk on images x, each as the contract says, and at least one; its faults name the sampler."""
+    """The stations of a walk on images x, each as the contract says, the last at 0; its faults name the sampler."""
     step = None
     with naming(name, "sampling"):
         for step in steps:
@@ -118,3 +118,5 @@ def checked_steps(steps: Iterator[Step], name: str, x: Tensor) -> Iterator[Step]
             yield step
     if step is None:
         raise broken(name, "its trajectory has no stations")
+    if not isinstance(step.t, Tensor) or bool(step.t.any()):
+        raise broken(name, "its trajectory ends before severity 0")

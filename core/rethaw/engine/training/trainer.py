@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from threading import Event
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from rethaw.engine.training.examples import loader, training_order
 from rethaw.engine.training.progress import LogFile, Outcome, Progress, interruptible
 
 LOG_EVERY = 10
-SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 
 Watch = Callable[[Progress], None]
 Batch = dict[str, Any]
@@ -250,12 +251,13 @@ def make_accelerator(train: Train, device: torch.device) -> Accelerator:
         AcceleratorState._reset_state(not torch.distributed.is_initialized())
     if device.index is not None and device.type == "cuda":
         torch.cuda.set_device(device)
+    for name in SHARDED:  # asked for by the launcher; without several GPUs, accelerate goes on as if it were not
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise RethawError(
+                f"training under {name} is not supported: weights stay whole on each device",
+                "Launch with plain DDP: accelerate launch --multi_gpu, without FSDP or DeepSpeed.",
+            )
     accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
-    if accelerator.distributed_type in SHARDED:
-        raise RethawError(
-            f"training under {accelerator.distributed_type.value} is not supported: weights stay whole on each device",
-            "Launch with plain DDP: accelerate launch --multi_gpu, without FSDP or DeepSpeed.",
-        )
     if precision == "fp16" and accelerator.device.type == "cpu":
         raise RethawError("train.precision: fp16 needs a GPU", "Use fp32 or bf16 on a CPU.")
     return accelerator
