@@ -118,6 +118,11 @@ def test_folders_stay_batches_do_not_mix_and_what_is_done_can_be_skipped(work: P
     assert "restored 1 image in restored, 1 were there already" in done.stdout
     assert (restored / "a" / "same.png").is_file()
     assert (restored / "b" / "c" / "same.png").stat().st_mtime_ns == before
+    assert {row["restored"] for row in report_of(restored)["images"]} == {"a/same.png", "b/c/same.png"}
+    (restored / "a" / "same.png").unlink()
+    command("restore", work / "run", "in", "--no-strip", "--skip-done", "--steps", "2", cwd=tmp_path)
+    by_name = {row["restored"]: row.get("settings") for row in report_of(restored)["images"]}
+    assert by_name["a/same.png"] is None and by_name["b/c/same.png"]["sampler"]["steps"] == 3
 
 
 def test_a_report_of_somebody_else_s_is_not_written_over(work: Path, tmp_path: Path) -> None:

@@ -144,14 +144,14 @@ def test_a_metric_that_raises_or_changes_its_images_is_named() -> None:
 
     x, clean = images(1), images(1, seed=1)
     for fault in FAULTS:
-        with pytest.raises(RethawError, match=r"^the metric theirs raised .* measuring"):
-            take_in(Bad(update=raising(fault)), "theirs", x, clean)
-        with pytest.raises(RethawError, match=r"^the metric theirs raised .* computing"):
-            figure_of(Bad(compute=raising(fault)), "theirs")
+        with pytest.raises(RethawError, match=r"^theirs.metric raised .* measuring"):
+            take_in(Bad(update=raising(fault)), "theirs.metric", x, clean)
+        with pytest.raises(RethawError, match=r"^theirs.metric raised .* computing"):
+            figure_of(Bad(compute=raising(fault)), "its-id", "theirs.metric")
     with pytest.raises(RethawError, match="it changes the images that it measures"):
         take_in(Bad(update=lambda a, b: a.clamp_(-0.1, 0.1)), "theirs", x, clean)
     with pytest.raises(RethawError, match="computing its value"):
-        figure_of(Bad(compute=lambda: "text"), "theirs")
+        figure_of(Bad(compute=lambda: "text"), "its-id", "theirs.metric")
 
 
 def test_an_error_that_cannot_be_printed_is_told_too() -> None:

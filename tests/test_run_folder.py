@@ -97,7 +97,7 @@ def test_a_folder_that_is_deleted_in_mid_training_is_made_again_whole(work: Path
             shutil.rmtree(tmp_path / "run")
 
     outcome = rethaw.Pipeline.from_yaml(work / "small.yaml").train(tmp_path / "run", watch=delete)
-    assert outcome.finished
+    assert outcome.finished and json.loads((tmp_path / "run" / "log.jsonl").read_text())["step"] == outcome.step
     x = torch.zeros(1, 3, 16, 16)
     assert rethaw.Pipeline.load(tmp_path / "run").restore(x).shape == x.shape
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import bar, free_folder, own_report, plural, say, spare_inputs, warn, write_json
 from rethaw.cli.options import Device, Measured, Run, Sampling, command, pairs
+from rethaw.files import json_text
 
 if TYPE_CHECKING:
     from rethaw.engine.sampling.batch import Report
@@ -87,9 +89,23 @@ def restore(
         report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])
     tuned = loaded.tuned is not None and sampling.sampler is None and sampling.steps is None
     content = {"run": run, "severity": severity, "degraded": degrade, "state": masks, "tuned": tuned}
-    rows = {"images": report.images, "failed": report.failed}
-    write_json(folder / "report.json", {**content, **described(walker.parts, how), **rows})
+    content |= described(walker.parts, how)
+    there = [f"{names[i]}.png" for i in range(len(names)) if i not in set(left)]
+    rows = {"images": [*earlier_rows(folder / "report.json", there, content), *report.images], "failed": report.failed}
+    write_json(folder / "report.json", {**content, **rows})
     conclude(report, folder, len(files), len(files) - len(left))
+
+
+def earlier_rows(path: Path, there: Collection[str], content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the report of an earlier call, for results that were there; with its settings where those were others."""
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        rows = [row for row in report["images"] if row["restored"] in there]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    settings = {key: value for key, value in report.items() if key not in ("images", "failed")}
+    same = settings == json.loads(json_text(content))
+    return [row if same or "settings" in row else {**row, "settings": settings} for row in rows]
 
 
 def conclude(report: Report, folder: Path, count: int, skipped: int) -> None:

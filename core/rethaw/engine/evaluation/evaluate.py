@@ -48,9 +48,13 @@ class Contestant:
 
 @dataclass
 class Taken:
-    """What has been measured so far of a contestant, or of the degraded images themselves."""
+    """What has been measured so far of a contestant, or of the degraded images themselves, by metrics by their ids.
+
+    uses: the metrics' full names.
+    """
 
     meters: Mapping[str, Metric]
+    uses: Mapping[str, str]
     contestant: Contestant | None = None
     images: int = 0
     seconds: float = 0.0
@@ -59,13 +63,13 @@ class Taken:
     def take(self, images: Tensor, clean: Tensor) -> None:
         """Takes in a batch."""
         for key, meter in self.meters.items():
-            take_in(meter, key, images, clean)
+            take_in(meter, self.uses[key], images, clean)
         self.images += len(images)
         self.examples += some(images, EXAMPLES - len(self.examples))
 
     def row(self) -> Row:
         """As a row of a report."""
-        figures = {key: figure_of(meter, key) for key, meter in self.meters.items()}
+        figures = {key: figure_of(meter, key, self.uses[key]) for key, meter in self.meters.items()}
         by = self.contestant
         if by is None:
             return Row(figures, self.images, examples=self.examples)
@@ -89,8 +93,9 @@ class Evaluation:
         watch: Watch | None = None,
     ) -> None:
         self.parts, self.severity, self.seed, self.watch = walker.parts, severity, seed, watch or (lambda done: None)
-        self.degraded = Taken(self.parts.metrics())
-        self.taken = {name: Taken(self.parts.metrics(), each) for name, each in contestants.items()}
+        uses = {item.id: item.use for item in self.parts.config.metrics}
+        self.degraded = Taken(self.parts.metrics(), uses)
+        self.taken = {name: Taken(self.parts.metrics(), uses, each) for name, each in contestants.items()}
         self.running = dict(self.taken)
         self.refused: dict[str, str] = {}
         self.skipped: list[str] = []
@@ -183,18 +188,18 @@ def watched(steps: Iterator[T], watch: Callable[[int], None]) -> Iterator[T]:
 
 
 def take_in(meter: Metric, name: str, image: Tensor, clean: Tensor) -> None:
-    """Hands a batch to a metric, which must leave it as it is."""
+    """Hands a batch to a metric, by its full name, which must leave it as it is."""
     before = image._version, clean._version
-    with naming(f"the metric {name}", "measuring"):
+    with naming(name, "measuring"):
         meter.update(image, clean)
     if (image._version, clean._version) != before:
-        raise broken(f"the metric {name}", "it changes the images that it measures")
+        raise broken(name, "it changes the images that it measures")
 
 
-def figure_of(meter: Metric, name: str) -> Figure:
-    """What a metric found."""
-    with naming(f"the metric {name}", "computing its value"):
-        return figure(meter, name)
+def figure_of(meter: Metric, key: str, name: str) -> Figure:
+    """What a metric found. key: its id; name: its full name."""
+    with naming(name, "computing its value"):
+        return figure(meter, key)
 
 
 def batches(paths: Iterable[Path], channels: int, skipped: list[str]) -> Iterator[tuple[list[Path], Tensor]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -47,21 +47,16 @@ def foreseen(train: Train, weights: int, image: int) -> int:
 
 
 def available(device: torch.device) -> tuple[int, int]:
-    """Bytes of memory in all, and those that are free now, of a device or the machine; as many as can be if unknown."""
-    unknown = 2**62
+    """Bytes of memory in all, and those that are free now, of a device or the machine."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return total, free
-    total = free = unknown
-    with suppress(ValueError, OSError, AttributeError):
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for limit in LIMITS:
+    memory = psutil.virtual_memory()
+    total = memory.total
+    for limit in LIMITS:  # of a container, which the machine's own figures do not know
         with suppress(OSError, ValueError):
             total = min(total, int(Path(limit).read_text()))
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    return total, min(free, total)
+    return total, min(memory.available, total)
 
 
 def check_memory(train: Train, network: nn.Module, image: int, device: torch.device) -> str | None:

@@ -66,16 +66,11 @@ class LogFile:
             write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.path = path
 
-    def __enter__(self) -> LogFile:
-        self.file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
     def write(self, **row: float) -> None:
-        self.file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
-        self.file.flush()
+        """Adds a line; the file is there again where somebody has deleted it, with its folder or without."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -121,7 +121,8 @@ class Trainer:
         """Trains to the last step, or until SIGINT or SIGTERM; both ends leave a checkpoint."""
         began, start, steps = time.monotonic(), self.step, self.train.steps
         batches = self.batches()
-        with interruptible() as stop, LogFile(self.task.log if self.is_main else None, self.step) as log:
+        log = LogFile(self.task.log if self.is_main else None, self.step)
+        with interruptible() as stop:
             while self.step < steps and not self.stopped(stop):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.schedule.lr(self.step)
