@@ -287,5 +287,5 @@ def test_metrics_that_say_nothing_of_themselves_have_figures_too() -> None:
         def compute(self) -> float:
             return 3.0
 
-    assert figure(Bare(), "bare") == Figure("bare", 3.0)
+    assert figure(Bare(), "bare") == Figure("bare", 3.0, higher_is_better=True)
     assert measured(rethaw.build("metric", "core.psnr"), RESTORED.detach(), CLEAN)[0:3:2] == ("id", 7)

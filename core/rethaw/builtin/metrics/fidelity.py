@@ -49,11 +49,10 @@ class Ssim(_Mean):
     """Structural similarity, the mean over images; images below 11 pixels use a smaller window."""
 
     def each(self, restored: Tensor, clean: Tensor) -> Tensor:
-        wide = clean.dtype if clean.device.type == "mps" else torch.float64  # else flat images pass 1 by rounding
         side = min(WINDOW, *(n - 1 + n % 2 for n in clean.shape[-2:]))
         values = structural_similarity_index_measure(
-            restored.to(wide),
-            clean.to(wide),
+            restored,
+            clean,
             data_range=1.0,
             reduction="none",
             gaussian_kernel=side >= WINDOW,
@@ -61,7 +60,7 @@ class Ssim(_Mean):
             kernel_size=max(side, 1),
         )
         assert isinstance(values, Tensor)
-        return values.reshape(-1)
+        return values.reshape(-1).clamp_max(1)  # rounding takes flat images past it
 
 
 class Rmse(_Mean):
