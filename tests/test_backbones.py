@@ -128,7 +128,7 @@ def multiply_adds(net: Any, side: int) -> float:
     [
         (["xyzzy"], "no backbone matches 'xyzzy'"),
         (["--max-params", "5X"], "500K or 5M, not '5X'"),
-        (["core", "--max-params", "1K"], "no backbone of at most 1K weights"),
+        pytest.param(["core", "--max-params", "1K"], "no backbone of at most 1K weights", marks=pytest.mark.long),
     ],
 )
 def test_backbones_that_are_not_there(words: list[str], told: str, tmp_path: Path) -> None:

@@ -118,6 +118,6 @@ def test_the_command(tmp_path: Path) -> None:
     config, _ = load_config(str(tmp_path / "sub" / "even.yaml"))
     assert config.degradation[0].params.sigma_max == 2 and config.degradation[0].host.schedule[-1] == (1, 1)
     assert config.train.steps == 4 and (tmp_path / "pace.png").is_file()
-    rethaw("calibrate", "deblur", "--images", "photos", "--metric", "ssim", cwd=tmp_path)
+    rethaw("calibrate", "deblur", "--images", "photos", "--metric", "ssim", "-n", "2", cwd=tmp_path)
     assert "no data" in refused(run("calibrate", "small.yaml", "data=null", cwd=tmp_path))
     assert "would be written over" in refused(run("calibrate", "small.yaml", "--out", "small.yaml", cwd=tmp_path))

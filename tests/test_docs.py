@@ -73,7 +73,7 @@ def test_every_python_example_runs(path: Path, place: Path) -> None:
         exec(compile(text, str(path), "exec"), names)
 
 
-FIRST = ("README.md", "getting-started.md")
+FIRST = ("README.md",)
 COMMANDS = [pytest.param(p, marks=() if p.name in FIRST else pytest.mark.long) for p in PAGES if blocks(p, "sh")]
 
 

@@ -226,6 +226,7 @@ def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.long
 def test_workers_and_accumulation_do_not_change_what_is_seen(tmp_path: Path) -> None:
     data = photos(tmp_path / "photos")
     path = recipe(tmp_path, data, "[{use: core.mask}, {use: core.gaussian_noise}]")

@@ -121,7 +121,11 @@ STOCHASTIC: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("process", [PROCESSES[k] for k in ("vp", "ve", "sub_vp")], ids=["vp", "ve", "sub_vp"])
+@pytest.mark.parametrize(
+    "process",
+    [PROCESSES["vp"], *(pytest.param(PROCESSES[k], marks=pytest.mark.long) for k in ("ve", "sub_vp"))],
+    ids=["vp", "ve", "sub_vp"],
+)
 @pytest.mark.parametrize("name, params", STOCHASTIC, ids=lambda v: str(v))
 def test_samples_have_the_distribution_of_the_data(name: str, params: dict[str, Any], process: dict[str, Any]) -> None:
     """2-D points of two Gaussians that lie askew: the weights, means and covariances of both, from x_1."""

@@ -192,7 +192,9 @@ def small(folder: Path, degradation: str, *overrides: str) -> rethaw.Pipeline:
         (BLUR, ["restorer.input=inverse", "train.precision=bf16"]),
         (NOISE, ["restorer.prediction=v", "restorer.variance=learned", "train.weighting=min_snr"]),
         (f"[{MASK}, {NOISE}]", ["severity.estimate=true", "train.accumulate=2", "train.ema=0"]),
-        ("{use: imagenet_c.snow}", ["train.severities=stratified", "train.workers=1"]),
+        pytest.param(
+            "{use: imagenet_c.snow}", ["train.severities=stratified", "train.workers=1"], marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_training_that_crashes_and_resumes_ends_in_the_same_weights(

@@ -269,7 +269,11 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "metric, key", [("kid", "kernel_inception_distance_mean"), ("fid", "frechet_inception_distance")]
+    "metric, key",
+    [
+        pytest.param("kid", "kernel_inception_distance_mean", marks=pytest.mark.long),
+        ("fid", "frechet_inception_distance"),
+    ],
 )
 def test_figures_of_files_are_those_of_torch_fidelity(inception: Path, tmp_path: Path, metric: str, key: str) -> None:
     """From the pixels of PNG files to the figure, by the same weights."""

@@ -236,10 +236,11 @@ def add_code(folder: Path, mark: Path, files: tuple[str, ...]) -> None:
 
 
 CODE = [("config.json",), ("tokenizer_config.json",), ("config.json", "tokenizer_config.json")]
+KNOWN = ["a known architecture", "an unknown one"]
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["a known architecture", "an unknown one"])
-@pytest.mark.parametrize("files", CODE)
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.long)], ids=KNOWN)
+@pytest.mark.parametrize("files", [*(pytest.param(each, marks=pytest.mark.long) for each in CODE[:2]), CODE[2]])
 def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked(
     tmp_path: Path, files: tuple[str, ...], known: bool
 ) -> None:
