@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 import rethaw
 from rethaw.files import json_text
@@ -60,6 +61,16 @@ def test_flat_images_have_no_similarity_beyond_one(tone: float) -> None:
     flat = torch.full((2, 3, 40, 40), tone)
     assert measured("core.ssim", (flat, flat)) == pytest.approx(1, abs=1e-7)
     assert measured("core.ssim", (flat + 1e-4 * images(1)[:, :, :1, :1], flat)) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1e-3, 1.0])
+def test_similarity_is_that_of_double_precision(contrast: float) -> None:
+    """The variances are differences of squares: what single precision loses shows on flat and faint images."""
+    clean = images(4) * contrast + (1 - contrast) * 0.14
+    restored = (clean + 0.04 * images(4, 9)).clamp(-1, 1)
+    wide = [(each.double() + 1) / 2 for each in (restored, clean)]
+    expected = structural_similarity_index_measure(*wide, data_range=1.0, sigma=1.5, reduction="none")
+    assert measured("core.ssim", (restored, clean)) == pytest.approx(float(expected.mean()), abs=5e-4)
 
 
 def test_a_step_of_16_bits_is_below_the_limit_and_the_limit_is_not_crossed() -> None:

@@ -235,12 +235,19 @@ def add_code(folder: Path, mark: Path, files: tuple[str, ...]) -> None:
         (folder / name).write_text(json.dumps(config))
 
 
-CODE = [("config.json",), ("tokenizer_config.json",), ("config.json", "tokenizer_config.json")]
-KNOWN = ["a known architecture", "an unknown one"]
+CODE = [
+    pytest.param(("config.json",), marks=pytest.mark.long),
+    pytest.param(("tokenizer_config.json",), marks=pytest.mark.long),
+    ("config.json", "tokenizer_config.json"),
+]
+KNOWN = [
+    pytest.param(True, id="a known architecture"),
+    pytest.param(False, id="an unknown one", marks=pytest.mark.long),
+]
 
 
-@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.long)], ids=KNOWN)
-@pytest.mark.parametrize("files", [*(pytest.param(each, marks=pytest.mark.long) for each in CODE[:2]), CODE[2]])
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("files", CODE)
 def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked(
     tmp_path: Path, files: tuple[str, ...], known: bool
 ) -> None:

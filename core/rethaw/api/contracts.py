@@ -1,129 +1,16 @@
-"""All that a plugin declares with: the contracts, the specs of components and the hook marker.
-
-Importing this module imports neither torch nor numpy; tensors are named for type checkers only. The operators
-of a plugin add `rethaw.ops` (tensor helpers) to this, and nothing else of rethaw.
-
-A plugin in three steps: a frozen dataclass of parameters, a class that follows one of the protocols below, and
-a hook that returns the spec which ties the two together.
-
-    @dataclass(frozen=True)
-    class Fade:
-        '''Fade towards black.
-
-        floor: the brightness that is left at full strength, in [0, 1].
-        '''
-        floor: Annotated[float, Ge(0), Le(1)] = 0.0
-
-    @hookimpl
-    def rethaw_degradations():
-        return [degradation("fade", Fade, target="my_package.ops:FadeOp", summary="Fade towards black.")]
-"""
+"""The contracts of components, as protocols, and what a degradation can do beyond its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import pluggy
+from rethaw.api.values import SVD, Cond, Item, Prediction, Rng, State, Step
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from typing_extensions import TypeIs
-
-__all__ = [
-    "SVD",
-    "Backbone",
-    "Classifier",
-    "Cond",
-    "Conditioner",
-    "Context",
-    "Dataset",
-    "Degradation",
-    "Figure",
-    "HasAdjoint",
-    "HasCoefficients",
-    "HasPrior",
-    "HasSVD",
-    "InfersState",
-    "Item",
-    "Metric",
-    "Observation",
-    "Prediction",
-    "Prior",
-    "Restore",
-    "RethawError",
-    "Rng",
-    "Sampler",
-    "Spec",
-    "State",
-    "Step",
-    "backbone",
-    "classifier",
-    "conditioner",
-    "dataset",
-    "degradation",
-    "figure",
-    "has_adjoint",
-    "has_coefficients",
-    "has_prior",
-    "has_svd",
-    "hookimpl",
-    "infers_state",
-    "metric",
-    "prior",
-    "sampler",
-]
-
-hookimpl = pluggy.HookimplMarker("rethaw")
-
-if TYPE_CHECKING:
-    State = Mapping[str, Tensor]
-    """Everything random about each image's degradation, batch first, drawn once and kept for the trajectory."""
-    Cond = Mapping[str, Tensor]
-    """What conditioners give: `vector` (B, D), `tokens` (B, L, D) with `tokens_mask`, `image` (B, C, H, W)."""
-    Rng = torch.Generator | Sequence[torch.Generator]
-    """One generator for the whole batch, or one for each image (then an image does not depend on its batch)."""
-else:
-    State = Cond = Mapping
-    Rng = Any
-
-
-class RethawError(Exception):
-    """A mistake that its user can mend: the message says what is wrong and where, `hint` how to mend it.
-
-    The command line prints both without a traceback and exits with code 2.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
-
-    def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
-
-
-# --- what samplers and restorers hand round ------------------------------------------------------------------
-
-
-class Prediction(NamedTuple):
-    """A restorer's answer R(x_t, t): the estimate of the clean image, (B, C, H, W).
-
-    log_var: of a restorer that has learned the variance of a step, its place v between log β̃ (0) and log β (1), for
-    each value; the sampler knows the step (2102.09672, eq. 15).
-    """
-
-    x0: Tensor
-    log_var: Tensor | None = None
-
-
-class Step(NamedTuple):
-    """One station of a trajectory: the severity (B,), x_t, and the clean image that the restorer saw in it."""
-
-    t: Tensor
-    x: Tensor
-    x0_hat: Tensor
 
 
 class Observation(NamedTuple):
@@ -136,23 +23,10 @@ class Observation(NamedTuple):
     noise: float = 0.0
 
 
-class SVD(NamedTuple):
-    """Singular value decomposition of the linear part A = U diag(s) Vᵀ, as functions on batches of images."""
-
-    U: Any
-    Ut: Any
-    V: Any
-    Vt: Any
-    s: Tensor
-
-
 class Restore(Protocol):
     """The restorer as samplers see it: conditioning and guidance are bound inside. x (B, C, H, W), t (B,)."""
 
     def __call__(self, x: Tensor, t: Tensor) -> Prediction: ...
-
-
-# --- the contracts -------------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -321,19 +195,6 @@ class Sampler(Protocol):
         ...
 
 
-class Item(TypedDict, total=False):
-    """One example: `image` (C, H, W) in [-1, 1], where it is from, and what conditioners may ask for.
-
-    degraded: what was observed of the image, in its shape, where the data are pairs.
-    """
-
-    image: Tensor
-    path: str
-    label: str
-    caption: str
-    degraded: Tensor
-
-
 class Dataset(Protocol):
     """Clean images. Optional attributes, which the host finds:
 
@@ -407,115 +268,3 @@ class Prior(Protocol):
     def sample(self, fitted: Mapping[str, Tensor], like: Tensor, generator: Rng) -> Tensor:
         """Draws as many x_1 as `like` has images, in its shape, dtype and device."""
         ...
-
-
-# --- specs: how a plugin says what it has --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a backbone is built for: channels in and out, and the size of each condition that it will be given.
-
-    initial: false where trained weights of a run follow, so that pretrained ones to start from need not be had.
-    """
-
-    in_channels: int
-    out_channels: int
-    cond: Mapping[str, int] = field(default_factory=dict)
-    initial: bool = True
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One component of a plugin. `target` ("module:attribute") is imported only when the component is built."""
-
-    kind: str
-    name: str
-    params: type
-    target: str
-    summary: str
-    traits: Mapping[str, Any] = field(default_factory=dict)
-
-
-def degradation(
-    name: str,
-    params: type,
-    *,
-    target: str,
-    summary: str,
-    linear: bool = False,
-    continuous: bool = True,
-    gaussian: bool = False,
-    t_min: float = 0.0,
-    channels: int | None = None,
-    range: tuple[float, float] = (-1.0, 1.0),
-    bounded: bool = False,
-    differentiable: bool = True,
-    compilable: bool = True,
-    memory: float = 4.0,
-) -> Spec:
-    """Declares a degradation, built as `target(params)`.
-
-    linear: affine in x0; adjoint and svd then describe D - D(0). continuous: no jump in u. gaussian: D = α x0 + σ z
-    with z ~ N(0, I). t_min: the least severity at which a restorer is asked. channels: works on that many only.
-    range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts. bounded: images in [-1, 1]
-    stay there. differentiable: its gradient with respect to the image is right. compilable: made of tensor operations
-    alone, so that it never waits for the device and is one graph for torch.compile; False for one that wraps numpy.
-    memory: what a call takes at most, its result included, in input batches; above 4, the host calls it with parts of
-    the batch.
-    """
-    traits = {
-        "linear": linear,
-        "continuous": continuous,
-        "gaussian": gaussian,
-        "t_min": t_min,
-        "channels": channels,
-        "range": range,
-        "bounded": bounded,
-        "differentiable": differentiable,
-        "compilable": compilable,
-        "memory": memory,
-    }
-    return Spec("degradation", name, params, target, summary, traits)
-
-
-def backbone(
-    name: str, params: type, *, target: str, summary: str, accepts: tuple[str, ...] = (), variants: str = ""
-) -> Spec:
-    """Declares a backbone, built as `target(params, context)`.
-
-    accepts: the condition keys it understands. variants: "module:function" that is imported on demand and gives the
-    names of the networks it can be, each with its parameters (`Mapping[str, Mapping[str, Any]]`), for `rethaw
-    backbones`.
-    """
-    return Spec("backbone", name, params, target, summary, {"accepts": accepts, "variants": variants})
-
-
-def conditioner(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a conditioner, built as `target(params)`."""
-    return Spec("conditioner", name, params, target, summary)
-
-
-def classifier(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a classifier of degraded images, built as `target(params, context)`."""
-    return Spec("classifier", name, params, target, summary)
-
-
-def sampler(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a sampler, built as `target(params)`."""
-    return Spec("sampler", name, params, target, summary)
-
-
-def dataset(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a dataset, built as `target(params)`."""
-    return Spec("dataset", name, params, target, summary)
-
-
-def metric(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a metric, built as `target(params)`."""
-    return Spec("metric", name, params, target, summary)
-
-
-def prior(name: str, params: type, *, target: str, summary: str) -> Spec:
-    """Declares a generation prior, built as `target(params)`."""
-    return Spec("prior", name, params, target, summary)
