@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 import rethaw
 from rethaw.api import RethawError
+from rethaw.config.model import RestorerConfig
 from rethaw.engine.degradation.build import probe
+from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.ops import expand, generators
 from rethaw.testing import CHECKS, run_check
-from tests.worlds import EVERY, EXCEPTIONS, degradation_id, images, made
+from tests.worlds import EVERY, EXCEPTIONS, degradation_id, hosted, images, made
 
 every = pytest.mark.parametrize("case", EVERY, ids=degradation_id)
 APART = [case for case in EVERY if not case[0].startswith("imagenet_c.")]  # whose own tests run the kit on each
@@ -101,6 +103,49 @@ def test_noise_at_levels_is_the_published_table(alpha_bar: str, scheduler: str) 
     assert (α.square() + σ.square() - 1).abs().max() <= 1e-12
     continuous = rethaw.build("degradation", "core.gaussian_noise", alpha_bar=alpha_bar).coefficients(t)[0].square()
     assert (continuous - table).abs().max() <= 2e-3
+
+
+KNOTS = [[0, 0], [0.3, 0.1], [1, 1]]
+
+
+@pytest.mark.parametrize("span", [[0, 1], [0.2, 0.7]], ids=str)
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential", KNOTS], ids=str)
+def test_a_severity_settles_at_the_end_of_its_level(schedule: Any, span: list[float]) -> None:
+    degradation = rethaw.build("degradation", "core.desaturate", levels=7, span=span, schedule=schedule)
+    t = torch.linspace(0, 1, 501, dtype=torch.float64)
+    settled = degradation.settle(t)
+    assert torch.equal(degradation.u(settled), degradation.u(t)), "D says the same there"
+    assert len(settled.unique()) == 8 and torch.allclose(degradation.settle(settled), settled)
+    inside = (degradation.u(t) > 0) & (t <= span[1])
+    assert (settled[inside] >= t[inside] - 1e-3).all() and (settled.diff() >= 0).all()
+    beyond = (settled + 1e-3).clamp_max(1)
+    ended = (settled < span[1] - 1e-3) & (settled > span[0])
+    assert (degradation.u(beyond) > degradation.u(settled))[ended].all(), "and no later"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("{use: core.desaturate}", None),
+        ("{use: core.desaturate, levels: 5}", 5),
+        ("{use: core.cumulative_mask, steps: 9}", 9),
+        ("{use: core.cumulative_mask, steps: 9, levels: 3}", 3),
+        ("{use: kornia.cumulative_blur, routine: special_6}", 50),
+        ("{use: kornia.downsample, routine: factor_2, steps: 4}", 4),
+        ("[{use: core.desaturate, levels: 5}, {use: kornia.cumulative_blur, steps: 5}]", 5),
+        ("[{use: core.desaturate, levels: 5}, {use: core.mask}]", None),
+        ("[{use: core.desaturate, levels: 5}, {use: core.desaturate, id: b, levels: 6}]", None),
+    ],
+)
+def test_networks_are_shown_the_severity_of_the_level(text: str, count: int | None) -> None:
+    """In training and on walks alike, wherever what counts of t is its level; all of t elsewhere."""
+    degradation = hosted(f"degradation: {text}")
+    reading = Parameterization(RestorerConfig(), degradation)
+    t = torch.rand(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.zeros(200, 3, 8, 8)
+    _, seen = reading.inputs(x, t)
+    expected = t if count is None else torch.ceil(t * count) / count
+    assert torch.allclose(seen, expected)
 
 
 def test_levels_and_spans() -> None:

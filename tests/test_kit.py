@@ -35,6 +35,9 @@ class Faulty:
     def degrade(self, x0: Any, t: Any, state: Any) -> Any:
         return self.right.degrade(x0, t, state)
 
+    def settle(self, t: Any) -> Any:
+        return self.right.settle(t)
+
 
 def wide(value: Any) -> Any:
     return value.view(-1, 1, 1, 1)
@@ -123,6 +126,13 @@ class MixesTheBatch(Faulty):
         return x.flip(0).cumsum(0), state
 
 
+class NoLevels(Faulty):
+    levels = 5
+
+    def settle(self, t: Any) -> Any:
+        return torch.ceil(t * self.levels) / self.levels
+
+
 class NotBounded(Faulty):
     bounded = True
 
@@ -195,6 +205,7 @@ class WrongSvd(Faulty):
         (OneSeverity, "each_image_alone"),
         (Shrinks, "grows"),
         (Jumps, "continuous"),
+        (NoLevels, "levels"),
         (NotLinear, "linear"),
         (WrongAdjoint, "adjoint"),
         (WrongInference, "infers"),

@@ -87,6 +87,15 @@ def continuous(d: Any, case: Case) -> None:
         assert (a - b).abs().max() <= STEEPEST * math.sqrt(STEP), f"there is a jump at t = {t:.3f}"
 
 
+def levels(d: Any, case: Case) -> None:
+    """Severities of one level degrade alike, where it has levels: a restorer is told no more of t than the level."""
+    x0, t = case.images(), case.severities()
+    state = d.draw(x0, generators(1, COUNT))
+    own, of_level = (d.degrade(x0, severities, state) for severities in (t, d.settle(t)))
+    apart = (own - of_level).abs().max()
+    assert apart <= case.tolerance, f"it declares {d.levels} levels, and severities of one level differ by {apart:.2g}"
+
+
 def stays_in_range(d: Any, case: Case) -> None:
     """Images in [-1, 1] stay there, where declared bounded; they stay finite everywhere."""
     x0, t = case.images().sign(), case.severities()

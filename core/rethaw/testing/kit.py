@@ -18,6 +18,7 @@ EVERY_CASE: tuple[Check, ...] = (
     checks.each_image_alone,
     checks.grows,
     checks.continuous,
+    checks.levels,
     checks.stays_in_range,
     optional.linear,
     optional.adjoint,

@@ -19,7 +19,7 @@ class CumulativeMask:
     """
 
     def __init__(self, params: Params) -> None:
-        self.params = params
+        self.params, self.levels = params, params.steps
         self.random_place = params.routine == "random_incremental"
         self.colour = None if params.colour == "random" else Constant(params.colour)
         self.tables: dict[tuple[int, int], Constant] = {}

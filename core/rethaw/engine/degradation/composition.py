@@ -44,6 +44,11 @@ class Composition(Hosted):
         if single and has_coefficients(first):
             self.coefficients = self._coefficients
 
+    def settle(self, t: Tensor) -> Tensor:
+        """Where all members go by the same levels; else some member tells severities of one level apart."""
+        first = self.members[0]
+        return first.settle(t) if all(m.stairs == first.stairs for m in self.members) else t
+
     def along(self, severities: Tensor) -> Self:
         if len(self.members) > 1 or not has_coefficients(self):
             return self

@@ -29,6 +29,8 @@ RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 
 Warp = Callable[[Tensor], Tensor]
 """t → u, (B,) each."""
+Knots = tuple[tuple[float, float], ...]
+"""(t, u) each."""
 
 
 class Hosted(ABC):
@@ -64,6 +66,14 @@ class Hosted(ABC):
         """D(x0, t, ξ)."""
 
     @abstractmethod
+    def settle(self, t: Tensor) -> Tensor:
+        """The highest severity (B,) of the level that t (B,) belongs to; t itself where D has no levels.
+
+        D says the same at both, so a network is shown this one: shown t, it takes the end of a level for the middle
+        between two, and restores a little too much at each step of a walk from level to level.
+        """
+
+    @abstractmethod
     def along(self, severities: Tensor) -> Self:
         """This degradation for a walk (N+1, B): where D = α x0 + σ z, with α and σ of every step at hand."""
 
@@ -76,7 +86,7 @@ class HostedComponent(Hosted):
             return getattr(operator, key, traits[key])
 
         self.name, self.operator, self.id = name, operator, host.id or name.rpartition(".")[2]
-        self.z_key, self.levels = "z", host.levels
+        self.z_key, self.levels = "z", host.levels or trait("levels")
         self.linear, self.gaussian = bool(trait("linear")), bool(trait("gaussian"))
         self.continuous = bool(trait("continuous")) and host.levels is None
         self.t_min = float(trait("t_min"))
@@ -86,7 +96,7 @@ class HostedComponent(Hosted):
         for key in PROMISES:
             setattr(self, key, bool(trait(key)))
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
-        self.warp = severity_map(host)
+        self.warp, self.stairs = severity_map(host), (host.span, host.schedule, self.levels)
         self.offer()
 
     def offer(self) -> None:
@@ -106,6 +116,9 @@ class HostedComponent(Hosted):
     def u(self, t: Tensor) -> Tensor:
         """Strength of severity t."""
         return t if self.warp is None else self.warp(t)
+
+    def settle(self, t: Tensor) -> Tensor:
+        return settled(t, *self.stairs)
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         self.check_channels(like)
@@ -194,14 +207,33 @@ def severity_map(host: DegradationHost) -> Warp | None:
     """The function t → u of the host keys; None where u = t."""
     if (host.span, host.schedule, host.levels) == ((0.0, 1.0), "linear", None):
         return None
-    (a, b), levels = host.span, host.levels
+    span, levels = host.span, host.levels
     bend = WARPS[host.schedule] if isinstance(host.schedule, str) else through(host.schedule)
 
     def warp(t: Tensor) -> Tensor:
-        u = bend(t if (a, b) == (0.0, 1.0) else begun((t - a) / (b - a)).clamp(0, 1))
+        u = bend(share(t, span))
         return level(u, levels) / levels if levels else u  # level i is (i+1)/levels; only t = 0 is below
 
     return warp
+
+
+def settled(t: Tensor, span: tuple[float, float], schedule: str | Knots, levels: int | None) -> Tensor:
+    """t (B,), moved up to the end of its level on the stairs that the host keys make of D."""
+    if levels is None:
+        return t
+    if isinstance(schedule, str):
+        bend, back = WARPS[schedule], UNWARPED[schedule]
+    else:
+        bend, back = through(schedule), through(tuple((u, t) for t, u in schedule))
+    a, b = span
+    found: Tensor = a + (b - a) * back(level(bend(share(t, span)), levels) / levels)
+    return found
+
+
+def share(t: Tensor, span: tuple[float, float]) -> Tensor:
+    """How much of its span a severity has gone through, in [0, 1]."""
+    a, b = span
+    return t if span == (0.0, 1.0) else begun((t - a) / (b - a)).clamp(0, 1)
 
 
 NEAR = 1e-6
@@ -218,9 +250,15 @@ WARPS: dict[str, Warp] = {
     "cosine": lambda u: torch.sin(u * (math.pi / 2)).square(),
     "exponential": lambda u: torch.expm1(RATE * u) / math.expm1(RATE),
 }
+UNWARPED: dict[str, Warp] = {
+    "linear": lambda u: u,
+    "cosine": lambda u: torch.asin(u.sqrt()) * (2 / math.pi),
+    "exponential": lambda u: torch.log1p(u * math.expm1(RATE)) / RATE,
+}
+"""u → t."""
 
 
-def through(knots: tuple[tuple[float, float], ...]) -> Warp:
+def through(knots: Knots) -> Warp:
     """The warp through knots (t, u)."""
     table = Constant(torch.tensor(knots, dtype=torch.float64))
     return lambda u: interpolate(u, table.like(u))

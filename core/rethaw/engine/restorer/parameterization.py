@@ -143,7 +143,7 @@ class Parameterization:
     def inputs(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees in place of x_t (B, C, H, W) and t (B,)."""
         if self.prediction != "edm":
-            return x_t, t
+            return x_t, self.degradation.settle(t)
         *_, c_in, c_noise = self.at(t, x_t)
         return c_in * x_t, c_noise.view(-1)
 

@@ -24,7 +24,7 @@ class GlassBlur(Corruption):
     """
 
     def draw(self, like: Tensor, generator: Rng) -> State:
-        moves = GLASS[: self.levels]
+        moves = GLASS[: self.reachable]
         return {"source": torch.stack([shuffle(like, generator, reach, passes) for _, reach, passes in moves], 1)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:

@@ -21,7 +21,7 @@ class Corruption:
 
     def __init__(self, params: Severity) -> None:
         self.severity_max = params.severity_max
-        self.levels = math.ceil(params.severity_max)  # published levels that can be reached, beside 0
+        self.reachable = math.ceil(params.severity_max)  # published levels that can be reached, beside 0
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         return {}

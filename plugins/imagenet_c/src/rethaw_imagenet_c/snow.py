@@ -39,13 +39,13 @@ class Snow(Corruption):
         height, width = like.shape[-2:]
         noise = randn(like, generator, (1, cropped(height, LEAST_ZOOM), cropped(width, LEAST_ZOOM)))
         angle = -math.pi * (0.25 + 0.5 * rand(like, generator, ()))
-        return {"layers": torch.cat([flakes(noise, angle, i, height, width) for i in range(self.levels)], 1)}
+        return {"layers": torch.cat([flakes(noise, angle, i, height, width) for i in range(self.reachable)], 1)}
 
     def degrade(self, x0: Tensor, u: Tensor, state: State) -> Tensor:
         level = self.level(u, x0)
         b = constants(LIGHT, level)[0].to(x0.dtype)
         layers = state["layers"]
-        share = shares(level)[:, None, 1 : self.levels + 1].to(layers.dtype)
+        share = shares(level)[:, None, 1 : self.reachable + 1].to(layers.dtype)
         snow = torch.bmm(share, layers.flatten(2)).view_as(layers[:, :1])
         return clip(whitened(x0, b).add_(snow + snow.flip(-1, -2)), x0)
 

@@ -23,7 +23,7 @@ class Routine:
     """
 
     def __init__(self, steps: int) -> None:
-        self.steps = steps
+        self.steps = self.levels = steps
         self.tables: dict[int, Constant] = {}
         self.factors: dict[int, list[Constant]] = {}
 
