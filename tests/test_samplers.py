@@ -55,6 +55,19 @@ def test_so_it_does_in_float32(case: Any) -> None:
     assert (found - x0).abs().max() <= 1e-5 * max(1.0, float(x.abs().max()))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_perception_is_the_share_of_the_walks_end_beside_its_first_estimate(share: float) -> None:
+    degradation, x0 = made(EVERY[0]), images()
+    state = degradation.draw(x0, generators(1, 3))
+    x = degradation.degrade(x0, expand(1.0, x0), state)
+    ways = {"core.direct": {}, "core.cold": {"steps": 5}}
+    first, end = (walk(rethaw.build("sampler", n, **p), liar, x, degradation, state)[-1].x for n, p in ways.items())
+    assert not torch.allclose(first, end)
+    mixed = walk(rethaw.build("sampler", "core.cold", steps=5, perception=share), liar, x, degradation, state)
+    assert torch.allclose(mixed[-1].x, (1 - share) * first + share * end, rtol=0, atol=1e-12)
+    assert torch.equal(mixed[-1].x, mixed[-1].x0_hat), "a trajectory ends with its result"
+
+
 def test_cold_sampling_recovers_x0_under_any_restorer_where_the_degradation_is_linear_in_t() -> None:
     x0 = images()
     degradation = Linear(images(seed=5))

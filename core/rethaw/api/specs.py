@@ -54,9 +54,10 @@ def degradation(
 
     linear: affine in x0; adjoint and svd then describe D - D(0). continuous: no jump in u. levels: of u nothing counts
     but ⌈levels·u⌉, so restorers are shown the severity of that level. gaussian: D = α x0 + σ z with z ~ N(0, I). t_min:
-    the least severity at which a restorer is asked. channels: works on that many only. range: the values its formulas are written for, (-1, 1) or (0, 1); the host converts. bounded: images in [-1, 1]
-    stay there. differentiable: its gradient with respect to the image is right. compilable: made of tensor operations
-    alone, so that it never waits for the device and is one graph for torch.compile; False for one that wraps numpy.
+    the least severity at which a restorer is asked. channels: works on that many only. range: the values its formulas
+    are written for, (-1, 1) or (0, 1); the host converts. bounded: images in [-1, 1] stay there. differentiable: its
+    gradient with respect to the image is right. compilable: made of tensor operations alone, so that it never waits for
+    the device and is one graph for torch.compile; False for one that wraps numpy.
     memory: what a call takes at most, its result included, in input batches; above 4, the host calls it with parts of
     the batch.
     """

@@ -90,6 +90,10 @@ class StepSampler(WalkSampler[Params, Degradation]):
         """What the walk begins with, of the degraded images x."""
         return x
 
+    def end(self, x: Tensor, first: Tensor) -> Tensor:
+        """The image that the walk gives, of the images x where it ended and the estimates that it began with."""
+        return x
+
     def check(
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
     ) -> str | None:
@@ -102,10 +106,11 @@ class StepSampler(WalkSampler[Params, Degradation]):
     def steps(self, walk: Walk[Degradation]) -> Iterator[Step]:
         restore, degradation, generator = walk.restore, walk.degradation, walk.generator
         known = {} if self.state == "unused" and walk.state is None else walk.state
-        x = self.begin(walk.x, generator)
+        x, first = self.begin(walk.x, generator), None
         for t, s in severity_pairs(walk.severities, x):
             x0_hat = restore(x, t).x0
+            first = x0_hat if first is None else first
             yield Step(t, x, x0_hat)
             ξ = known_or_inferred(degradation, x, x0_hat, t, known, self.state == "inferred")
             x = self.step(x, x0_hat, t, s, degradation, ξ, generator)
-        yield last_step(x)
+        yield last_step(x if first is None else self.end(x, first))

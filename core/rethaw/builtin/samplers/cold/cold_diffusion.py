@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rethaw.api import Degradation, Rng, State
@@ -37,7 +38,7 @@ class Cold(StepSampler[ColdParams]):
 
     Where D(x0, t) = x0 + t e, with e the same for any x0, it recovers x0 under any restorer (section 3.3 of the paper).
     With inferred ξ and Gaussian noise it is DDIM with η = 0 (2010.02502, eq. 12). White noise δ on x_1 breaks the
-    symmetry of flat starts.
+    symmetry of flat starts. What the walk ends with may be mixed with what it began with, its estimate at x_1.
     """
 
     def __init__(self, params: ColdParams) -> None:
@@ -51,6 +52,9 @@ class Cold(StepSampler[ColdParams]):
         self, x: Tensor, x0_hat: Tensor, t: Tensor, s: Tensor, degradation: Degradation, ξ: State, generator: Rng
     ) -> Tensor:
         return (x - degradation.degrade(x0_hat, t, ξ)).add_(degradation.degrade(x0_hat, s, ξ))
+
+    def end(self, x: Tensor, first: Tensor) -> Tensor:
+        return x if self.params.perception == 1 else torch.lerp(first, x, self.params.perception)
 
 
 class Renoise(StepSampler[RenoiseParams]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from rethaw.api import Spec, sampler
 
@@ -35,11 +35,15 @@ class Cold:
     state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
     noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
         that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
+    perception: of the result, the share that is the walk's end; the rest is its first estimate, which core.direct gives.
+        Where the end looks real and the estimate is near the mean of all answers, the best compromises lie between
+        them (2107.02555).
     """
 
     steps: Annotated[int, Ge(1)] = 20
     state: Literal["fixed", "inferred"] = "fixed"
     noise: Annotated[float, Ge(0)] = 0.0
+    perception: Annotated[float, Ge(0), Le(1)] = 1.0
 
 
 @dataclass(frozen=True)
