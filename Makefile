@@ -29,8 +29,10 @@ check: $(READY)  ## style, types, the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(READY)  ## docs/reference.md, from the code
+docs: $(READY)  ## docs/reference.md from the code, and the site, in site/
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from docs.generate import PAGE, page
+from docs.generate import FIRST_PARTY, PAGE, page
 from PIL import Image
 
 from rethaw.cli.main import app
 from rethaw.config import load_config
-from tests.helpers import photos, rethaw
+from rethaw.hookspecs import KINDS
+from rethaw.registry import Registry
+from tests.helpers import env, photos, rethaw
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 SMALL = ["train.steps=2", "train.batch_size=2", "backbone.width=8", "data.size=16"]
+
+WITHOUT_PICTURE = {"core.mixture"}
+"""Degradations that need something to be told before they can be drawn."""
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -87,6 +94,36 @@ def test_every_command_runs(path: Path, place: Path) -> None:
         small = SMALL if words[0] == "train" and "--resume" not in words else []
         rethaw(*words, *small, cwd=place)
     assert lines
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} == {page for page in listed if "/" not in page}
+
+
+@pytest.mark.long
+def test_the_site_builds_strictly_with_a_page_for_everything(tmp_path: Path) -> None:
+    """No warning; each command, component and key has a page, and each degradation its picture."""
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        env=env(PYTHONPATH=str(ROOT), DISABLE_MKDOCS_2_WARNING="true", NO_MKDOCS_2_WARNING="1"),
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0 and "WARNING" not in built.stderr, built.stderr[-2000:]
+    made = {path.stem for path in (tmp_path / "reference").glob("*/*.html")}
+    registry = Registry()
+    for kind in KINDS:
+        for name in registry.names(kind):
+            if name.partition(".")[0] in FIRST_PARTY:
+                assert f"{name}-{kind}" in made
+                drawn = (tmp_path / f"reference/components/{name}.png").exists()
+                assert drawn == (kind == "degradation" and name not in WITHOUT_PICTURE), name
+    for command in app.registered_commands:
+        assert f"rethaw-{command.name}" in made
+    front = (tmp_path / "index.html").read_text()
+    assert "images/demo.jpg" in front and (tmp_path / "images/demo.jpg").exists()
 
 
 def test_links_lead_somewhere() -> None:
