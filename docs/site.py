@@ -13,8 +13,8 @@ import mkdocs_gen_files
 import numpy as np
 import skimage.data
 import torch
-from docs import generate
 
+from docs import generate
 from rethaw import pictures
 from rethaw.api import RethawError
 from rethaw.cli.degrade import row
