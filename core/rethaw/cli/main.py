@@ -24,6 +24,7 @@ from rethaw.cli import (
     recipes,
     restore,
     schema,
+    serve,
     train,
     train_classifier,
     tune,
@@ -58,6 +59,7 @@ app.command("backbones")(backbones.backbones)
 app.add_typer(plugins.app, name="plugins")
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
 
 
 def show_version(value: bool) -> None:

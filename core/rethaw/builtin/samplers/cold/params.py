@@ -35,7 +35,7 @@ class Cold:
     state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
     noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
         that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
-    perception: of the result, the share that is the walk's end; the rest is its first estimate, which core.direct gives.
+    perception: of the result, the share that is the walk's end; the rest is its first estimate, as core.direct gives.
         Where the end looks real and the estimate is near the mean of all answers, the best compromises lie between
         them (2107.02555).
     """
