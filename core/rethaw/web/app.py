@@ -19,13 +19,12 @@ from rethaw.web.studio import Studio, upload
 TITLE = "rethaw: degrade and restore images"
 CSS = """
 footer {display: none !important}
-.gradio-container {max-width: 1100px !important; min-width: 0 !important; margin: auto !important}
+.gradio-container {max-width: 1100px !important; margin: auto !important}
 @media (max-width: 700px) {
-  .gradio-container, .main, .contain {max-width: 100vw !important; min-width: 0 !important; box-sizing: border-box}
-  .main {padding: 12px !important}
-  .cm-scroller {overflow-x: auto !important} .codemirror-wrapper, .cm-editor {max-width: calc(100vw - 48px)}
   .row, .form {flex-direction: column !important}
   .row > *, .form > * {width: 100% !important; min-width: 0 !important}
+  .wrap, .contain, .column, .block, .tabs, .codemirror-wrapper {max-width: calc(100vw - 64px) !important}
+  .cm-scroller {overflow-x: auto !important}
 }
 """
 NO_RUN = (
