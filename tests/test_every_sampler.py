@@ -31,6 +31,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"predictor": "ancestral"},
     ],
     "core.flow": [{"solver": "euler"}, {"solver": "heun"}],
+    "core.pigdm": [{"weight": "adaptive"}, {"weight": "score"}],
 }
 CASES = [(name, params) for name in NAMES for params in SETTINGS.get(name, [{}])]
 EVERY = pytest.mark.parametrize("name, params", CASES, ids=lambda v: str(v))

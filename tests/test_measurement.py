@@ -247,6 +247,10 @@ def test_the_posterior_is_that_of_its_information_form(σ_y: float) -> None:
         ("core.ddnm", 0.0, 0.3, 0.6, 1.0),
         ("core.ddnm", 0.1, 0.4, 0.2, 0.6),
         ("core.dps", 0.1, 0.6, 0.7, 1.3),
+        ("core.diffpir", 0.0, 0.5, 0.9, 1.3),
+        ("core.diffpir", 0.1, 0.3, 0.8, 1.1),
+        ("core.pigdm", 0.0, 0.5, 0.6, 1.0),
+        ("core.pigdm", 0.1, 0.6, 0.3, 0.7),
     ],
 )
 def test_the_bias_is_as_documented(name: str, σ_y: float, off: float, low: float, high: float) -> None:
@@ -254,7 +258,7 @@ def test_the_bias_is_as_documented(name: str, σ_y: float, off: float, low: floa
     assert found[0] < off and low < found[1] < high, found
 
 
-@pytest.mark.parametrize("name", ["core.ddrm", "core.ddnm", "core.dps", "core.repaint"])
+@pytest.mark.parametrize("name", ["core.ddrm", "core.ddnm", "core.diffpir", "core.pigdm", "core.dps", "core.repaint"])
 def test_an_image_depends_on_its_own_generator_alone(name: str) -> None:
     x0 = images()
     observation, x = observed(x0, "core.mask", shape="box"), randn(x0, generators(0, 3))

@@ -26,7 +26,7 @@ def linear_part(degradation: Degradation, like: Tensor, t: Tensor, state: State)
 
 
 def gains(s: Tensor, weight: float | Tensor = 0.0) -> Tensor:
-    """s_i / (s_i² + λ) of singular values, and 0 of those that are nothing but rounding. weight: λ, all or each image's."""
+    """s_i / (s_i² + λ) of singular values, and 0 of those that are only rounding. weight: λ, perhaps (B, 1, 1, 1)."""
     least: float = 4 * torch.finfo(s.dtype).eps
     added = weight.clamp_min(least**2) if isinstance(weight, Tensor) else max(weight, least**2)
     return torch.where(s > least, s / (s.square() + added), 0.0)
