@@ -47,7 +47,8 @@ def blended_svd(like: Tensor, side: Tensor) -> SVD:
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
     """Of pairs (B, h, 2) and (B, w, 2), all of them (B, h w, 4)."""
-    return torch.einsum("bip,bjq->bijpq", rows, columns).flatten(3).flatten(1, 2)
+    all_of_them: Tensor = torch.einsum("bip,bjq->bijpq", rows, columns)
+    return all_of_them.flatten(3).flatten(1, 2)
 
 
 def pairs(length: int, side: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,4 +91,4 @@ def means(length: int, side: int) -> Tensor:
     """The blocks of `side` pixels of a line, (length, blocks), as orthonormal columns."""
     block = torch.arange(length) // side
     inside = (block[:, None] == torch.arange(int(block[-1]) + 1)).double()
-    return inside / inside.norm(dim=0)
+    return inside / inside.sum(0).sqrt()
