@@ -34,7 +34,7 @@ class Naive(StepSampler[NaiveParams]):
 
 
 class Cold(StepSampler[ColdParams]):
-    """Algorithm 2: x_s = x_t - D(x̂0, t, ξ) + D(x̂0, s, ξ), with ξ fixed, inferred from x_t and x̂0 at each step, or drawn.
+    """Algorithm 2: x_s = x_t - D(x̂0, t, ξ) + D(x̂0, s, ξ), ξ fixed, drawn, or inferred from x_t and x̂0 at each step.
 
     Where D(x0, t) = x0 + t e, with e the same for any x0, it recovers x0 under any restorer (section 3.3 of the paper).
     With a drawn ξ it keeps y - D(x̂0, t, ξ), what the two states differ by, for later steps to see and restore.
