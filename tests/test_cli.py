@@ -87,7 +87,15 @@ def test_a_mask_may_be_given_and_must_fit(work: Path, tmp_path: Path) -> None:
     done = rethaw("restore", "mask", image, "--state", f"mask={tmp_path / 'small.png'}", cwd=work, check=False)
     assert done.returncode == 2 and "40×9 pixels, the image 40×32" in done.stderr
     done = rethaw("restore", "mask", image, cwd=work, check=False)
-    assert done.returncode == 2 and "--sampler core.direct" in done.stderr and "--state" in done.stderr
+    assert done.returncode == 2 and "--sampler core.direct" in done.stderr and "--state drawn" in done.stderr
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        rethaw("restore", "mask", image, "--state", "drawn", "--seed", seed, "--out", tmp_path / folder, cwd=work)
+    a, b, c = (np.asarray(Image.open(tmp_path / folder / "2.png")) for folder in "abc")
+    assert (a == b).all() and (a != c).any()
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["sampler"]["state"] == "drawn"
+    done = rethaw("restore", "mask", image, "--state", "drawn", "--sampler", "direct", cwd=work, check=False)
+    assert done.returncode == 2 and "core.direct asks for no state" in done.stderr
     rethaw("restore", "mask", image, "--sampler", "direct", "--out", tmp_path / "direct", cwd=work)
 
 

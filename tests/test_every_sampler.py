@@ -20,7 +20,8 @@ from tests.worlds import images
 EIGHT_BIT = 2 / 255
 NAMES = sorted(name for name in Registry().names("sampler") if name.startswith("core."))
 SETTINGS: dict[str, list[dict[str, Any]]] = {
-    "core.cold": [{"state": "fixed"}, {"state": "inferred"}],
+    "core.cold": [{"state": "fixed"}, {"state": "inferred"}, {"state": "drawn"}],
+    "core.naive": [{"state": "fixed"}, {"state": "drawn"}],
     "core.ddpm": [{"variance": "small"}, {"variance": "large"}, {"variance": "learned"}],
     "core.ddim": [{"eta": 0.0}, {"eta": 0.7}],
     "core.edm": [{"solver": "heun"}, {"solver": "euler", "churn": 2.0}],
@@ -31,6 +32,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"predictor": "ancestral"},
     ],
     "core.flow": [{"solver": "euler"}, {"solver": "heun"}],
+    "core.pigdm": [{"weight": "adaptive"}, {"weight": "score"}],
 }
 CASES = [(name, params) for name in NAMES for params in SETTINGS.get(name, [{}])]
 EVERY = pytest.mark.parametrize("name, params", CASES, ids=lambda v: str(v))

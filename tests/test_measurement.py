@@ -54,6 +54,19 @@ def test_both_ways_to_the_pseudo_inverse_solve_the_normal_equations(weight: floa
     assert not solved.any()  # an image that is solved stays as it is, without a division by zero
 
 
+@pytest.mark.parametrize("use", ["kornia.pixelate", "imagenet_c.pixelate"])
+def test_the_pseudo_inverse_of_pixelation_is_that_of_its_matrix(use: str) -> None:
+    degradation, t = rethaw.build("degradation", use), torch.tensor([0.4, 0.73, 1.0], dtype=torch.float64)
+    r = images(3, 1, 9, 14)
+    pixels = torch.eye(9 * 14, dtype=r.dtype).view(-1, 1, 9, 14)
+    found = pseudo_inverse(degradation, r, t, {}, 1e-3)(r)
+    for image, its, u in zip(r, found, t, strict=True):
+        a = degradation.degrade(pixels, expand(float(u), pixels), {})
+        a = (a - degradation.degrade(0 * pixels[:1], expand(float(u), pixels[:1]), {})).flatten(1).T
+        solved = torch.linalg.solve(a.T @ a + 1e-3 * torch.eye(len(a), dtype=a.dtype), a.T @ image.flatten())
+        assert (its.flatten() - solved).abs().max() <= 1e-9
+
+
 # --- DDRM ---------------------------------------------------------------------------------------------------------
 
 
@@ -86,6 +99,26 @@ def test_ddrm_is_the_papers_equations(σ_y: float, η: float, η_b: float) -> No
     expected = ddrm_by_hand(world, x, restore, 7, η, η_b, generators(1, 1))
     found = sampled("core.ddrm", restore, x, world.observation(1), generators(1, 1), steps=7, eta=η, eta_b=η_b)
     assert (found[-1].x - expected).abs().max() <= 1e-8
+
+
+@pytest.mark.parametrize("use", ["kornia.pixelate", "imagenet_c.pixelate"])
+@pytest.mark.parametrize("t", [0.6, 1.0])
+def test_ddrm_restores_from_pixelation(use: str, t: float) -> None:
+    """What blocks show is taken from y, what they hide from the restorer."""
+    x0, guess, degradation = images(2, 3, 13, 10), images(2, 3, 13, 10, seed=1), rethaw.build("degradation", use)
+    at = expand(t, x0)
+    y = degradation.degrade(x0, at, {})
+    walk = sampled(
+        "core.ddrm",
+        oracle(guess),
+        randn(x0, generators(0, 2)),
+        Observation(y, degradation, at, {}),
+        generators(1, 2),
+        steps=4,
+    )
+    inverse = pseudo_inverse(degradation, x0, at, {}, 0.0)
+    assert (walk[-1].x - guess - inverse(y - degradation.degrade(guess, at, {}))).abs().max() <= 1e-8
+    assert (degradation.degrade(walk[-1].x, at, {}) - y).abs().max() <= 1e-8
 
 
 # --- DDNM ---------------------------------------------------------------------------------------------------------
@@ -214,6 +247,10 @@ def test_the_posterior_is_that_of_its_information_form(σ_y: float) -> None:
         ("core.ddnm", 0.0, 0.3, 0.6, 1.0),
         ("core.ddnm", 0.1, 0.4, 0.2, 0.6),
         ("core.dps", 0.1, 0.6, 0.7, 1.3),
+        ("core.diffpir", 0.0, 0.5, 0.9, 1.3),
+        ("core.diffpir", 0.1, 0.3, 0.8, 1.1),
+        ("core.pigdm", 0.0, 0.5, 0.6, 1.0),
+        ("core.pigdm", 0.1, 0.6, 0.3, 0.7),
     ],
 )
 def test_the_bias_is_as_documented(name: str, σ_y: float, off: float, low: float, high: float) -> None:
@@ -221,7 +258,7 @@ def test_the_bias_is_as_documented(name: str, σ_y: float, off: float, low: floa
     assert found[0] < off and low < found[1] < high, found
 
 
-@pytest.mark.parametrize("name", ["core.ddrm", "core.ddnm", "core.dps", "core.repaint"])
+@pytest.mark.parametrize("name", ["core.ddrm", "core.ddnm", "core.diffpir", "core.pigdm", "core.dps", "core.repaint"])
 def test_an_image_depends_on_its_own_generator_alone(name: str) -> None:
     x0 = images()
     observation, x = observed(x0, "core.mask", shape="box"), randn(x0, generators(0, 3))

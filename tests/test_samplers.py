@@ -153,6 +153,24 @@ def test_an_unknown_state_is_inferred_or_refused() -> None:
     assert torch.equal(inferred[-1].x, walk(rethaw.build("sampler", "core.cold", steps=3), liar, x, noise, None)[-1].x)
 
 
+def test_a_drawn_state_stands_for_the_unknown_one() -> None:
+    """Naive and cold sampling with a state of their own: as if the user had given it; cold keeps what it differs by."""
+    x0, snow = images(height=32, width=32), rethaw.build("degradation", "imagenet_c.snow")
+    t = expand(0.8, x0)
+    y, plausible = snow.degrade(x0, t, snow.draw(x0, generators(5, 3))), snow.draw(x0, generators(0, 3))
+    for name in ("core.naive", "core.cold"):
+        given, drawn = (rethaw.build("sampler", name, steps=4, state=where) for where in ("fixed", "drawn"))
+        assert "state is not known" in given.check(snow, None) and drawn.check(snow, None) is None
+        expected = walk(given, liar, y, snow, plausible, 0.8)[-1].x
+        for known in (None, plausible, {"layers": 0 * plausible["layers"]}):
+            assert torch.equal(walk(drawn, liar, y, snow, known, 0.8)[-1].x, expected)
+        assert torch.equal(walk(drawn, liar, y[:2], snow, None, 0.8)[-1].x, expected[:2])
+    kept = walk(rethaw.build("sampler", "core.cold", steps=4, state="drawn"), oracle(x0), y, snow, None, 0.8)[-1].x
+    assert (kept - x0 - y + snow.degrade(x0, t, plausible)).abs().max() <= 1e-9
+    naive = walk(rethaw.build("sampler", "core.naive", steps=4, state="drawn"), oracle(x0), y, snow, None, 0.8)[-1].x
+    assert torch.equal(naive, x0)
+
+
 def test_sampling_streams() -> None:
     """Each station is computed when it is asked for, not before."""
     calls = []
@@ -243,6 +261,8 @@ def test_a_sampler_of_one_step_says_where_its_state_is_from() -> None:
         ("fixed", noise, None, False),
         ("inferred", mask, given, True),
         ("inferred", noise, None, False),
+        ("drawn", mask, None, False),
+        ("drawn", mask, {"mask": x}, False),
         ("unused", mask, None, False),
         ("unused", mask, given, False),
     ):
@@ -252,5 +272,8 @@ def test_a_sampler_of_one_step_says_where_its_state_is_from() -> None:
             with pytest.raises(RethawError, match="state is not known"):
                 walk(chosen, liar, x, degradation, state)
             continue
-        walk(chosen, liar, x, degradation, state)
+        found = walk(chosen, liar, x, degradation, state)
+        if where == "drawn":  # one for all of the walk, whatever is given
+            assert all(torch.equal(ξ["mask"], mask.draw(x, generators(0, 3))["mask"]) for ξ in seen[-len(found) + 1 :])
+            continue
         assert set(seen[-1]) == ({"z"} if degradation is noise else set(state or {}))

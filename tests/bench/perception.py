@@ -45,12 +45,12 @@ AIMS = {"float": Aim("kid", {"rmse": 1.05}), "8-bit": Aim("kid", {"rmse": 1.1})}
 SAMPLERS, STEPS = ["core.direct", "core.cold"], [3, 10, 25]
 
 
-def trained(folder: Path, data: Path, overrides: Sequence[str]) -> Any:
+def trained(folder: Path, data: Path, overrides: Sequence[str], pipeline: str = PIPELINE) -> Any:
     """The pipeline, trained into the folder or loaded from it."""
     if not (folder / "done").exists():
-        write_text(folder / "pipeline.yaml", PIPELINE.format(data=data))
-        began, pipeline = time.perf_counter(), rethaw.Pipeline.from_yaml(folder / "pipeline.yaml", overrides)
-        if not pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file()).finished:
+        write_text(folder / "pipeline.yaml", pipeline.format(data=data))
+        began, built = time.perf_counter(), rethaw.Pipeline.from_yaml(folder / "pipeline.yaml", overrides)
+        if not built.train(folder, resume=(folder / "checkpoint.pt").is_file()).finished:
             raise SystemExit("stopped; the same command goes on")
         write_text(folder / "done", f"{time.perf_counter() - began:.0f} s\n")
     return rethaw.Pipeline.load(folder)

@@ -1,4 +1,4 @@
-"""How far DDRM, DDNM and DPS are from the posterior where it is known: `python -m tests.bench.posterior`.
+"""How far samplers of a measurement are from the posterior where it is known: `python -m tests.bench.posterior`.
 
 Data, measurement and so the posterior are Gaussian (tests/gaussian.py), and the restorer is the optimal one: all
 that is left is the sampler's own bias. docs/measurements.md holds the table.
@@ -23,6 +23,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("core.dps", {"steps": 200}),
     ("core.dps", {"steps": 1000}),
     ("core.dps", {"steps": 1000, "scale": 0.3}),
+    ("core.diffpir", {"steps": 100}),
+    ("core.diffpir", {"steps": 500}),
+    ("core.diffpir", {"steps": 100, "zeta": 1.0}),
+    ("core.pigdm", {"steps": 100}),
+    ("core.pigdm", {"steps": 100, "weight": "score"}),
+    ("core.pigdm", {"steps": 100, "weight": "score", "spread": 0.5}),
+    ("core.pigdm", {"steps": 500, "weight": "score", "spread": 0.5}),
 ]
 NOISES = (0.0, 0.1, 0.5)
 
@@ -44,7 +51,7 @@ def table(count: int) -> list[str]:
     lines = [f"| sampler | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, params in CASES:
         cells = [f"{v:.2f}" for σ in NOISES for v in biases(name, params, σ, count)]
-        lines.append(f"| `{name}`, {', '.join(f'{k}={v:g}' for k, v in params.items())} | {' | '.join(cells)} |")
+        lines.append(f"| `{name}`, {', '.join(f'{k}={v}' for k, v in params.items())} | {' | '.join(cells)} |")
     return lines
 
 

@@ -34,7 +34,8 @@ def restore(
     ] = None,
     degrade: Annotated[bool, typer.Option("--degrade", help="The images are clean: degrade them first.")] = False,
     state: Annotated[
-        list[str] | None, typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden).")
+        list[str] | None,
+        typer.Option(help="A known state, KEY=FILE, such as mask=mask.png (white: hidden); or drawn, a plausible one."),
     ] = None,
     strip: Annotated[bool, typer.Option(help="Write NAME-strip.png, the way there.")] = True,
     animate: Annotated[bool, typer.Option("--animate", help="Also write an animation of each trajectory.")] = False,
@@ -63,10 +64,11 @@ def restore(
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.sampling.batch import ENDINGS, Batch, result_names
     from rethaw.engine.sampling.files import Job
-    from rethaw.engine.sampling.how import described
+    from rethaw.engine.sampling.how import described, with_drawn_state
     from rethaw.images import search_images
 
-    if degrade and state:
+    drawn = state == ["drawn"]
+    if degrade and state and not drawn:
         raise RethawError(
             "--state goes with images that are degraded already; --degrade draws a state of its own",
             "Leave out one of the two.",
@@ -83,7 +85,8 @@ def restore(
     spare_inputs((folder / (name + ending) for name in names for ending in ENDINGS), files)
     left = [i for i, name in enumerate(names) if not (skip_done and (folder / f"{name}.png").is_file())]
     how = sampling.how(walker.parts.config, walker.parts.registry)
-    masks = {key: Path(file) for key, file in pairs(state, "--state").items()}
+    how = with_drawn_state(how, walker.parts) if drawn else how
+    masks = {} if drawn else {key: Path(file) for key, file in pairs(state, "--state").items()}
     job = Job(severity, how, degrade, masks, strip, animate)
     with bar("restoring", len(left)) as done:
         report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])

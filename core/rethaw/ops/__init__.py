@@ -39,7 +39,7 @@ from rethaw.ops.linear import (
 )
 from rethaw.ops.masks import KNOWN, mask_of, through_mask
 from rethaw.ops.photons import poisson_quantile
-from rethaw.ops.pseudoinverse import gains, linear_part, pseudo_inverse
+from rethaw.ops.pseudoinverse import gains, least_squares, linear_part, pseudo_inverse
 from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
 from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
 from rethaw.ops.stepping import StepSampler, Walk, WalkSampler, known_or_inferred, last_step

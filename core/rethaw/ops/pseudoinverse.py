@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethaw.api import Degradation, State, has_adjoint, has_svd
 
-__all__ = ["conjugate_gradients", "gains", "linear_part", "pseudo_inverse"]
+__all__ = ["conjugate_gradients", "gains", "least_squares", "linear_part", "pseudo_inverse"]
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -25,31 +25,39 @@ def linear_part(degradation: Degradation, like: Tensor, t: Tensor, state: State)
     return apply, offset
 
 
-def gains(s: Tensor, weight: float = 0.0) -> Tensor:
-    """s_i / (s_i² + λ) of singular values, and 0 of those that are nothing but rounding."""
+def gains(s: Tensor, weight: float | Tensor = 0.0) -> Tensor:
+    """s_i / (s_i² + λ) of singular values, and 0 of those that are only rounding. weight: λ, perhaps (B, 1, 1, 1)."""
     least: float = 4 * torch.finfo(s.dtype).eps
-    return torch.where(s > least, s / (s.square() + max(weight, least**2)), 0.0)
+    added = weight.clamp_min(least**2) if isinstance(weight, Tensor) else max(weight, least**2)
+    return torch.where(s > least, s / (s.square() + added), 0.0)
 
 
 def pseudo_inverse(
     degradation: Degradation, like: Tensor, t: Tensor, state: State, weight: float, iterations: int = 20
 ) -> Operator:
-    """r ↦ (AᵀA + λ)⁻¹ Aᵀ r, the x that minimises |A x - r|² + λ |x|²; λ = weight → 0 gives A⁺ r.
+    """r ↦ (AᵀA + λ)⁻¹ Aᵀ r with λ = weight; λ → 0 gives A⁺ r. As `least_squares` does it."""
+    solve = least_squares(degradation, like, t, state, iterations)
+    return lambda r: solve(r, weight)
+
+
+def least_squares(
+    degradation: Degradation, like: Tensor, t: Tensor, state: State, iterations: int = 20
+) -> Callable[[Tensor, float | Tensor], Tensor]:
+    """(r, λ) ↦ (AᵀA + λ)⁻¹ Aᵀ r, the x that minimises |A x - r|² + λ |x|²; λ of all images, or of each (B, 1, 1, 1).
 
     By the degradation's `svd` where it has one, else by so many conjugate gradient steps on its `adjoint`.
     """
     if has_svd(degradation):
         svd = degradation.svd(like, t, state)
-        gain = gains(svd.s, weight)
-        return lambda r: svd.V(gain * svd.Ut(r))
+        return lambda r, weight: svd.V(gains(svd.s, weight) * svd.Ut(r))
     apply, _ = linear_part(degradation, like, t, state)
     assert has_adjoint(degradation)
     adjoint = degradation.adjoint
 
-    def normal(x: Tensor) -> Tensor:
-        return adjoint(apply(x), t, state) + weight * x
+    def solve(r: Tensor, weight: float | Tensor) -> Tensor:
+        return conjugate_gradients(lambda x: adjoint(apply(x), t, state) + weight * x, adjoint(r, t, state), iterations)
 
-    return lambda r: conjugate_gradients(normal, adjoint(r, t, state), iterations)
+    return solve
 
 
 def conjugate_gradients(normal: Operator, b: Tensor, iterations: int) -> Tensor:

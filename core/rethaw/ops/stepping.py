@@ -75,10 +75,15 @@ class StepSampler(WalkSampler[Params, Degradation]):
     """A sampler that goes from t to s by one `step` of x_t and x̂0 = R(x_t, t), in even steps: `params.steps`, else one.
 
     state: the ξ that `step` gets. "fixed": the one given, inferred only where none is; "inferred": at each step the one
-    that explains x_t by x̂0; "unused": {} where none is given.
+    that explains x_t by x̂0; "drawn": one that is drawn for the walk; "unused": {} where none is given. Parameters may
+    have it.
     """
 
-    state: Literal["fixed", "inferred", "unused"] = "fixed"
+    state: Literal["fixed", "inferred", "drawn", "unused"] = "fixed"
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.state = getattr(params, "state", self.state)
 
     def step(
         self, x: Tensor, x0_hat: Tensor, t: Tensor, s: Tensor, degradation: Degradation, ξ: State, generator: Rng
@@ -98,7 +103,8 @@ class StepSampler(WalkSampler[Params, Degradation]):
         self, degradation: Degradation, state: State | None, observation: Observation | None = None
     ) -> str | None:
         given = state is not None and self.state == "fixed"
-        return None if given or self.state == "unused" or infers_state(degradation) else UNKNOWN_STATE
+        needless = self.state in ("drawn", "unused")
+        return None if given or needless or infers_state(degradation) else UNKNOWN_STATE
 
     def severities(self, degradation: Degradation, start: float = 1.0) -> Tensor:
         return torch.linspace(start, 0.0, getattr(self.params, "steps", 1) + 1, dtype=torch.float64)
@@ -106,6 +112,8 @@ class StepSampler(WalkSampler[Params, Degradation]):
     def steps(self, walk: Walk[Degradation]) -> Iterator[Step]:
         restore, degradation, generator = walk.restore, walk.degradation, walk.generator
         known = {} if self.state == "unused" and walk.state is None else walk.state
+        if self.state == "drawn":
+            known = degradation.draw(walk.x, generator)
         x, first = self.begin(walk.x, generator), None
         for t, s in severity_pairs(walk.severities, x):
             x0_hat = restore(x, t).x0

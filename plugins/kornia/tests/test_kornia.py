@@ -71,6 +71,33 @@ def test_pixelate_is_the_mean_over_blocks_of_each_image(height: int, width: int,
         assert (seen - expected).abs().max() <= 1e-12
 
 
+@pytest.mark.parametrize("height, width", [(9, 14), (8, 8), (7, 1), (1, 6), (1, 1)])
+@pytest.mark.parametrize("largest", [2, 3, 6, 40])
+def test_the_singular_values_of_pixelate_are_those_of_its_naive_matrix(height: int, width: int, largest: int) -> None:
+    """The matrix pixel by pixel: of whole sides, and of blends of two whose blocks do not share their borders."""
+    t = torch.tensor([0.0, 0.2, 0.45, 0.5, 0.77, 1.0], dtype=torch.float64)
+    x, d = images(len(t), height, width), rethaw.build("degradation", "kornia.pixelate", block_max=largest)
+    pixels = torch.eye(height * width, dtype=torch.float64).view(-1, height, width)
+    found = d.svd(x, t, {})
+    coordinates = found.Vt(x)
+    assert (found.V(coordinates) - x).abs().max() <= 1e-12 and (found.U(found.Ut(x)) - x).abs().max() <= 1e-12
+    for i, u in enumerate(t.tolist()):
+        side = 1 + u * (largest - 1)
+        low = math.floor(side)
+        a = (low + 1 - side) * in_blocks(pixels, low) + (side - low) * in_blocks(pixels, low + 1)
+        s = found.s[i].flatten().sort(descending=True).values
+        assert (s[: len(a)] - torch.linalg.svdvals(a.flatten(1))).abs().max() <= 1e-12 and not s[len(a) :].any()
+        expected = (x[i].flatten(1) @ a.flatten(1)).view(x[i].shape)
+        assert (found.U(found.s * coordinates)[i] - expected).abs().max() <= 1e-12
+
+
+def test_the_singular_values_of_pixelate_are_found_in_single_precision() -> None:
+    x, d = images(64, 33, 40).float(), rethaw.build("degradation", "kornia.pixelate")
+    t = torch.rand(64, generator=torch.Generator().manual_seed(0))
+    found = d.svd(x, t, {})
+    assert (found.U(found.s * found.Vt(x)) - d.degrade(x, t, {})).abs().max() <= 2e-6
+
+
 def in_blocks(image: Tensor, side: int) -> Tensor:
     """An image (C, H, W) whose blocks from the upper left corner have their mean."""
     out = torch.empty_like(image)

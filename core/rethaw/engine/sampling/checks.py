@@ -34,7 +34,7 @@ def checked_state(
         problem = check_sampler(sampler, seen, state, observation)
     if problem:
         lacks_state = state is None and not check_sampler(sampler, seen, drawn, observation)
-        hint = f"Use --sampler core.direct, or give the state ({state_options(drawn)})." if lacks_state else ""
+        hint = lacking_state(sampler, drawn) if lacks_state else ""
         what = f"restore from {name_of(observation.degradation)}" if observation else f"undo {degradation.name}"
         raise RethawError(f"{name} sampling cannot {what}: {problem}", hint)
     return state
@@ -63,6 +63,13 @@ def check_sampler(
         problem: str | None = sampler.check(degradation, state, observation)
         return problem
     return "the degradation's random state is not known" if state is None else None
+
+
+def lacking_state(sampler: Sampler, drawn: State) -> str:
+    """What to do where a sampler needs a state like this and nobody knows it."""
+    draws = hasattr(getattr(sampler, "params", None), "state")
+    plausible = ", or walk with a plausible one (--state drawn)" if draws else ""
+    return f"Use --sampler core.direct or core.renoise, or give the state ({state_options(drawn)}){plausible}."
 
 
 def state_options(drawn: State) -> str:

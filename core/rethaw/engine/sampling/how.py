@@ -9,6 +9,8 @@ from typing import Any, TypedDict
 import torch
 
 from rethaw import __version__
+from rethaw.api import RethawError
+from rethaw.config.components import parse_component
 from rethaw.config.dump import component_tree, plain
 from rethaw.config.model import Component, Guidance
 from rethaw.engine.parts import Parts
@@ -60,6 +62,15 @@ class How:
 
 
 AS_PIPELINE = How()
+
+
+def with_drawn_state(how: How, parts: Parts) -> How:
+    """The same, with a state that the sampler draws for the walk. Raises RethawError where it needs none."""
+    item = parts.sampler_item(how.sampler, how.steps)
+    if not hasattr(item.params, "state"):
+        raise RethawError(f"{item.use} asks for no state", "Leave out --state drawn, or use core.cold or core.naive.")
+    params = {**vars(item.params), "state": "drawn"}
+    return replace(how, sampler=parse_component(item.use, "sampler", parts.registry, params))
 
 
 def described(parts: Parts, how: How) -> dict[str, Any]:

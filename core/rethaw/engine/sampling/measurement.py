@@ -36,7 +36,8 @@ def measurement_mismatch(sampler: Sampler, observation: Observation | None) -> s
     """Why a sampler does not go with a measurement, or the lack of one; None where it does."""
     measures = getattr(sampler, "measures", False)
     if observation is not None and not measures:
-        return "it takes no account of the measurement; core.ddrm, core.ddnm, core.dps and core.repaint do"
+        others = "core.ddrm, core.ddnm, core.diffpir, core.pigdm, core.dps and core.repaint"
+        return f"it takes no account of the measurement; {others} do"
     if observation is None and measures:
         return "it restores from a measurement, and none is given (measurement: {use: …})"
     return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import State
+from rethaw.api import SVD, State
+from rethaw.ops import separable_svd
 from rethaw_imagenet_c.convolve import apply_rows, for_both
 from rethaw_imagenet_c.levels import Corruption, each_channel, shares
 
@@ -18,13 +19,20 @@ class Pixelate(Corruption):
     Between them n is linear, and the operators of the two whole n next to it are blended.
     """
 
+    def rows(self, like: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """P_h and P_w, (B, H, H) and (B, W, W)."""
+        share = shares(self.level(u, like))
+        return for_both(like, lambda size: pixel_rows(size, boxes(size, share)))
+
     def degrade(self, x0: Tensor, u: Tensor, state: State, adjoint: bool = False) -> Tensor:
-        share = shares(self.level(u, x0))
-        rows, columns = for_both(x0, lambda size: pixel_rows(size, boxes(size, share)))
+        rows, columns = self.rows(x0, u)
         return each_channel(lambda x: apply_rows(x, rows, columns, adjoint), x0)
 
     def adjoint(self, y: Tensor, u: Tensor, state: State) -> Tensor:
         return self.degrade(y, u, state, adjoint=True)
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return separable_svd(*self.rows(like, u))
 
 
 def boxes(size: int, share: Tensor) -> Tensor:

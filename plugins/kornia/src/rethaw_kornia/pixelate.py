@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rethaw.api import Rng, State
+from rethaw.api import SVD, Rng, State
 from rethaw_kornia.plugin import Pixelate as Params
+from rethaw_kornia.two_blocks import blended_svd
 
 
 class Pixelate:
@@ -30,6 +31,9 @@ class Pixelate:
         return fine.lerp_(coarser, b - below)
 
     adjoint = degrade  # a mean over blocks is a projection, and symmetric
+
+    def svd(self, like: Tensor, u: Tensor, state: State) -> SVD:
+        return blended_svd(like, 1 + u.to(like.dtype) * (self.params.block_max - 1))
 
 
 def blocks(x: Tensor, side: Tensor) -> Tensor:

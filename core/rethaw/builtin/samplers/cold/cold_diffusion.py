@@ -34,16 +34,13 @@ class Naive(StepSampler[NaiveParams]):
 
 
 class Cold(StepSampler[ColdParams]):
-    """Algorithm 2: x_s = x_t - D(x̂0, t, ξ) + D(x̂0, s, ξ), with ξ fixed, or inferred from x_t and x̂0 at each step.
+    """Algorithm 2: x_s = x_t - D(x̂0, t, ξ) + D(x̂0, s, ξ), ξ fixed, drawn, or inferred from x_t and x̂0 at each step.
 
     Where D(x0, t) = x0 + t e, with e the same for any x0, it recovers x0 under any restorer (section 3.3 of the paper).
+    With a drawn ξ it keeps y - D(x̂0, t, ξ), what the two states differ by, for later steps to see and restore.
     With inferred ξ and Gaussian noise it is DDIM with η = 0 (2010.02502, eq. 12). White noise δ on x_1 breaks the
     symmetry of flat starts. What the walk ends with may be mixed with what it began with, its estimate at x_1.
     """
-
-    def __init__(self, params: ColdParams) -> None:
-        super().__init__(params)
-        self.state = params.state
 
     def begin(self, x: Tensor, generator: Rng) -> Tensor:
         return x + self.params.noise * randn(x, generator) if self.params.noise else x

@@ -22,9 +22,11 @@ class Naive:
     """Restores and degrades a little less in turn, Algorithm 1 of Cold Diffusion: x_s = D(R(x_t, t), s).
 
     steps: of the walk from the severity of the input to 0.
+    state: fixed keeps the degradation's state; drawn takes one that is drawn for the walk, for want of the true one.
     """
 
     steps: Annotated[int, Ge(1)] = 20
+    state: Literal["fixed", "drawn"] = "fixed"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Cold:
     """Cold sampling, Algorithm 2 of Cold Diffusion (2208.09392): x_s = x_t - D(x̂0, t) + D(x̂0, s).
 
     steps: of the walk from the severity of the input to 0.
-    state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM.
+    state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM;
+        drawn takes one that is drawn for the walk, for want of the true one (docs/degradations.md says when it helps).
     noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
         that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
     perception: of the result, the share that is the walk's end; the rest is its first estimate, as core.direct gives.
@@ -41,7 +44,7 @@ class Cold:
     """
 
     steps: Annotated[int, Ge(1)] = 20
-    state: Literal["fixed", "inferred"] = "fixed"
+    state: Literal["fixed", "inferred", "drawn"] = "fixed"
     noise: Annotated[float, Ge(0)] = 0.0
     perception: Annotated[float, Ge(0), Le(1)] = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -56,6 +56,41 @@ class DPS:
 
 
 @dataclass(frozen=True)
+class DiffPIR:
+    """Plug-and-play restoration with a diffusion model (DiffPIR, 2305.08995): each estimate is fitted to a measurement.
+
+    steps: of the walk from x_1 to 0.
+    scale: λ, how strongly the fit holds on to the estimate where the measurement is noisy; a quarter of the authors'
+        number, who count the noise of y on [0, 1] and that of x_t on [-1, 1].
+    zeta: ζ, the share of fresh noise in each step: 0 none, 1 all of it.
+    iterations: of conjugate gradients, where the measurement has an adjoint but no singular value decomposition.
+    """
+
+    steps: Annotated[int, Ge(1)] = 100
+    scale: Annotated[float, Gt(0)] = 1.0
+    zeta: Unit = 0.3
+    iterations: Annotated[int, Ge(1)] = 100
+
+
+@dataclass(frozen=True)
+class PiGDM:
+    """Pseudoinverse-guided diffusion (ΠGDM, Song et al., ICLR 2023): steps of DDIM, guided by a linear measurement.
+
+    steps: of the walk from x_1 to 0.
+    eta: η, the share of fresh noise in each step: 0 none, 1 as in DDPM.
+    weight: of the guidance: adaptive, as the paper's algorithm has it, or the score's own.
+    spread: the standard deviation of clean values that r_t is made for; the paper's is 1.
+    iterations: of conjugate gradients, where the measurement has an adjoint but no singular value decomposition.
+    """
+
+    steps: Annotated[int, Ge(1)] = 100
+    eta: Unit = 1.0
+    weight: Literal["adaptive", "score"] = "adaptive"
+    spread: Annotated[float, Gt(0)] = 1.0
+    iterations: Annotated[int, Ge(1)] = 100
+
+
+@dataclass(frozen=True)
 class RePaint:
     """Inpainting (RePaint, 2201.09865): the known pixels are noised anew at each step, and stretches are walked again.
 
@@ -84,6 +119,18 @@ SPECS: list[Spec] = [
         DPS,
         target=f"{AT}.dps:DPS",
         summary="From any differentiable measurement, by gradients through the restorer (DPS).",
+    ),
+    sampler(
+        "diffpir",
+        DiffPIR,
+        target=f"{AT}.diffpir:DiffPIR",
+        summary="From a linear measurement: each estimate is fitted to it (DiffPIR).",
+    ),
+    sampler(
+        "pigdm",
+        PiGDM,
+        target=f"{AT}.pigdm:PiGDM",
+        summary="From a linear measurement, guided by its pseudo-inverse through the restorer (ΠGDM).",
     ),
     sampler("repaint", RePaint, target=f"{AT}.repaint:RePaint", summary="Inpainting with resampling (RePaint)."),
 ]
