@@ -15,6 +15,10 @@ from rethaw.cli.options import Overrides, Seed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rethaw.config.model import Config
+    from rethaw.engine.degradation.hosted import Hosted
+    from rethaw.registry import Registry
+
 FRAMES = 30
 SHEET_SIDE = 64
 SHORT = 12
@@ -73,6 +77,8 @@ def draw_strip(
     config, registry = load_config(pipeline, overrides)
     degradation = build_degradation(config.degradation, config.composed, registry)
     x0 = read_image(image, config.restorer.channels).pixels[None]
+    if degradation.fields:
+        degradation = degradation.for_items(fields_of(config, registry, degradation, image))
     probe(degradation, x0)
     state = degradation.draw(x0, generators(config.seed if seed is None else seed, 1))
 
@@ -85,6 +91,24 @@ def draw_strip(
         moving = to.with_suffix(".gif")
         pictures.save_animation((at(t) for t in torch.linspace(0, 1, FRAMES).tolist()), moving)
         say(f"wrote {moving}")
+
+
+def fields_of(config: Config, registry: Registry, degradation: Hosted, image: Path) -> dict[str, Tensor]:
+    """The fields that a degradation asks for, of the item of the pipeline's data whose clean image is that file."""
+    from rethaw.engine.evaluation.subjects import batches, example_of
+    from rethaw.engine.parts import assemble
+
+    found = example_of(assemble(config, registry, "cpu"), image)
+    if found is None:
+        raise RethawError(
+            f"{degradation.name} asks for {', '.join(degradation.fields)} of {image}, and it is no clean image of the "
+            "pipeline's data",
+            "Name one that is, and the data: rethaw degrade my.yaml pairs/clean/1.png \"data.path=pairs/\".",
+        )
+    skipped: list[str] = []
+    for _, _, fields in batches([found], config.restorer.channels, degradation, skipped):
+        return dict(fields)
+    raise RethawError(skipped[0])
 
 
 def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:

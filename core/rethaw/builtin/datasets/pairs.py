@@ -58,6 +58,11 @@ class Pairs(Squares):
         clean, degraded = both.chunk(2)
         return {"image": clean, "degraded": degraded, "path": self.files[at]}
 
+    def whole(self, index: int) -> Item:
+        """The whole pair of that index. Raises RethawError where it cannot be read, or is no pair."""
+        clean, degraded = self.decode(index).chunk(2)
+        return {"image": clean, "degraded": degraded, "path": self.files[index]}
+
     def decode(self, index: int) -> Tensor:
         """Both images, the channels of the clean one first. Raises RethawError where they are no pair."""
         clean, degraded = (read_image(Path(path), self.params.channels).pixels for path in self.pairs[index])

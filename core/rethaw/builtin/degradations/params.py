@@ -66,6 +66,22 @@ class Blend:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Goes from images to their observed versions y: (1 - u) x0 + u y (InDI, 2303.11435), y from pairs of files.
+
+    The data give y as a field of their items, as core.pairs does. At full strength y is the file itself, so that a file
+    to restore is its own state.
+
+    field: of the items that is y, in the shape of the image; the state has it under this name.
+    noise: of a Brownian bridge between the two, of deviation noise·√(u(1 - u)): I²SB (2302.05872, eq. 11) at constant
+        β = noise². It is nothing at both ends and noise/2 in the middle.
+    """
+
+    field: str = "degraded"
+    noise: Annotated[float, Ge(0)] = 0.0
+
+
+@dataclass(frozen=True)
 class Identity:
     """Changes nothing: a place-holder, and a control in experiments."""
 
@@ -184,6 +200,13 @@ SPECS: list[Spec] = [
     ),
     degradation(
         "blend", Blend, target=f"{AT}.blend:Blend", linear=True, summary="Blends images into those of a folder."
+    ),
+    degradation(
+        "pair",
+        Pair,
+        target=f"{AT}.pair:Pair",
+        linear=True,
+        summary="Goes to what was observed of each image: from pairs of files (InDI, I²SB).",
     ),
     degradation(
         "identity", Identity, target=f"{AT}.simple:Identity", linear=True, bounded=True, summary="Changes nothing."

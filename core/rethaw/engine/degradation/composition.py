@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from rethaw.api import SVD, Rng, State, has_adjoint, has_coefficients, has_prior, has_svd, infers_state
+from rethaw.engine.degradation.fields import Fields
 from rethaw.engine.degradation.hosted import PROMISES, Hosted, HostedComponent
+from rethaw.ops import generators
 
 
 class Composition(Hosted):
@@ -24,6 +26,7 @@ class Composition(Hosted):
         self.gaussian = len(members) == 1 and first.gaussian
         self.t_min = max(m.t_min for m in members)
         self.levels = max((m.levels for m in members if m.levels), default=None)
+        self.fields = tuple(dict.fromkeys(field for m in members for field in m.fields))
         self.channels = next((m.channels for m in members if m.channels), None)
         self.z_key = f"{first.id}.{first.z_key}"
         for trait in PROMISES:
@@ -48,6 +51,12 @@ class Composition(Hosted):
         """Where all members go by the same levels; else some member tells severities of one level apart."""
         first = self.members[0]
         return first.settle(t) if all(m.stairs == first.stairs for m in self.members) else t
+
+    def for_items(self, items: Fields) -> Self:
+        bound = copy.copy(self)
+        bound.members = [m.for_items(items) for m in self.members]
+        bound.offer()
+        return bound
 
     def along(self, severities: Tensor) -> Self:
         if len(self.members) > 1 or not has_coefficients(self):
@@ -115,10 +124,30 @@ def part_of(state: State, member: HostedComponent) -> State:
 # --- states that are known, or not ---------------------------------------------------------------------------------
 
 
+def stand_in(degradation: Hosted, like: Tensor) -> State:
+    """A state in the form of those of one image like `like` (B, C, H, W), which stands in for fields of an item."""
+    one = like[:1]
+    return degradation.for_items(dict.fromkeys(degradation.fields, one)).draw(one, generators(0, 1))
+
+
 def before_last(degradation: Hosted, state: State) -> list[str]:
     """The members of a composition with a part in the state that they cannot infer, because others come after them."""
     members = degradation.members[:-1] if isinstance(degradation, Composition) else []
     return [m.name for m in members if part_of(state, m)]
+
+
+def for_walk(degradation: Hosted, x: Tensor, t: Tensor, state: State | None) -> Hosted:
+    """A degradation for images x at severities t (B,), so that a sampler can draw a state anew: its fields stay.
+
+    They are those of the known state, or else what x alone tells of them, as a file that is the partner of its image.
+    """
+    if not degradation.fields:
+        return degradation
+    if state is None and infers_state(degradation) and bool((t == 1).all()):
+        one, other = (degradation.infer(x, x0_hat, t, {}) for x0_hat in (x, -x))
+        state = {key: value for key, value in one.items() if torch.equal(value, other[key])}
+    found = {key.rpartition(".")[2]: value for key, value in (state or {}).items()}
+    return degradation.for_items({key: value for key, value in found.items() if key in degradation.fields})
 
 
 def without_infer(degradation: Hosted) -> Hosted:

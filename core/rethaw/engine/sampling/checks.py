@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from rethaw.api import Observation, RethawError, Sampler, State, Step
-from rethaw.engine.degradation.composition import before_last, without_infer
+from rethaw.engine.degradation.composition import before_last, stand_in, without_infer
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.faults import broken, naming
 from rethaw.engine.restorer.conditioners import check_read
 from rethaw.engine.sampling.measurement import measurement_mismatch
-from rethaw.ops import generators
 
 
 def checked_state(
@@ -23,7 +22,7 @@ def checked_state(
 
     Raises RethawError where the sampler cannot work with it, with the degradation or with the measurement.
     """
-    name, drawn = type(sampler).__name__.lower(), degradation.draw(x[:1], generators(0, 1))
+    name, drawn = type(sampler).__name__.lower(), stand_in(degradation, x)
     check_read("state", state or (), tuple(drawn), f"{degradation.name} draws no state.")
     if state is None and not drawn:
         state = {}
