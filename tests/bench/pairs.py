@@ -1,8 +1,8 @@
 """Pairs and no formula: `python -m tests.bench.pairs --data cifar10/` makes pairs, trains, restores, measures.
 
-The pairs are images of DATA/train and DATA/val and what a chain has left of them that no pipeline is told: a blur, noise
-and JPEG, each of a strength drawn for each image. `core.pair` is trained on them, plainly and as a noisy bridge, about
-ten minutes of one core each. One step (direct) and InDI's walk of 3, 10 and 25 steps (cold sampling with inferred
+The pairs are images of DATA/train and DATA/val and what a chain has left of them that no pipeline is told: a blur,
+noise and JPEG, each of a strength drawn for each image. `core.pair` is trained on them, plainly and as a noisy bridge,
+about ten minutes of one core each. One step (direct) and InDI's walk of 3, 10 and 25 steps (cold sampling with inferred
 state; of the noisy bridge, drawn anew in each step) restore the pairs of DATA/val: a table, a plot and a sheet of
 pictures in OUT. What is made or trained already is not made again. Everything of the pipelines can be set after the
 options: `train.steps=300`.
@@ -56,9 +56,7 @@ def chain(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(*BLUR))), np.float32)
     noisy = blurred + rng.uniform(*NOISE) * rng.standard_normal(blurred.shape, np.float32)
     held = io.BytesIO()
-    Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save(
-        held, "JPEG", quality=int(rng.integers(*QUALITY))
-    )
+    Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save(held, "JPEG", quality=int(rng.integers(*QUALITY)))
     return Image.open(held).convert("RGB")
 
 

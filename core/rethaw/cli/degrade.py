@@ -103,11 +103,11 @@ def fields_of(config: Config, registry: Registry, degradation: Hosted, image: Pa
         raise RethawError(
             f"{degradation.name} asks for {', '.join(degradation.fields)} of {image}, and it is no clean image of the "
             "pipeline's data",
-            "Name one that is, and the data: rethaw degrade my.yaml pairs/clean/1.png \"data.path=pairs/\".",
+            'Name one that is, and the data: rethaw degrade my.yaml pairs/clean/1.png "data.path=pairs/".',
         )
     skipped: list[str] = []
-    for _, _, fields in batches([found], config.restorer.channels, degradation, skipped):
-        return dict(fields)
+    for found_batch in batches([found], config.restorer.channels, degradation, skipped):
+        return dict(found_batch.fields)
     raise RethawError(skipped[0])
 
 
@@ -126,7 +126,8 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
         if "of" in {f.name for f in fields(registry.find("degradation", name)[1].params)}:
             continue  # made of others, it has no defaults
         try:
-            rows[name.replace(".", " ")] = row(name, x0, ts, seed)
+            if images := row(name, x0, ts, seed):
+                rows[name.replace(".", " ")] = images
         except RethawError as error:
             warn(f"{name} is left out: {error.message}")
     half = len(rows) if len(rows) <= SHORT else -(-len(rows) // 2)
@@ -148,12 +149,17 @@ def sheet_image(image: Path | None) -> Tensor:
 
 
 def row(name: str, x0: Tensor, ts: list[float], seed: int) -> list[Tensor]:
-    """A degradation with its defaults at each severity. Raises RethawError where it cannot be used."""
+    """A degradation with its defaults at each severity; [] of one that only data have all of.
+
+    Raises RethawError where it cannot be used.
+    """
     import rethaw
     from rethaw.engine.degradation.build import probe
     from rethaw.ops import expand, generators
 
     degradation = rethaw.build("degradation", name)
+    if degradation.fields:
+        return []
     probe(degradation, x0)
     state = degradation.draw(x0, generators(seed, 1))
     return [degradation.degrade(x0, expand(t, x0), state)[0] for t in ts]

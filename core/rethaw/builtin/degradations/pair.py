@@ -11,7 +11,7 @@ from rethaw.ops import per_image, randn, reciprocal
 
 
 class Pair:
-    """D(x0, u, ξ) = (1 - u) x0 + u y + noise·√(u(1 - u)) z; state: y, a field of the item, and z ~ N(0, I) if noise > 0.
+    """D(x0, u, ξ) = (1 - u) x0 + u y + noise·√(u(1 - u)) z; state: y, a field of the item, and z ~ N(0, I) of noise.
 
     Cold sampling with inferred state is InDI's walk (2303.11435, section 3): x_s = (1 - s/t) x̂0 + (s/t) x_t.
     """
@@ -33,7 +33,7 @@ class Pair:
         return torch.addcmul(x, self.deviation(u), state["z"]) if self.noise else x
 
     def infer(self, x_u: Tensor, x0_hat: Tensor, u: Tensor, state: State) -> State:
-        """The y that explains x_u without noise, which at u = 1 is x_u; of a known y, the noise. 0 where x_u is clean."""
+        """The y that explains x_u without noise, at u = 1 x_u itself; of a known y, the noise. 0 where x_u is clean."""
         u = per_image(u, x_u)
         rest = x_u - (1 - u) * x0_hat
         if not self.noise:

@@ -12,7 +12,6 @@ from torch import Tensor
 from rethaw.api import SVD, Rng, State, has_adjoint, has_coefficients, has_prior, has_svd, infers_state
 from rethaw.engine.degradation.fields import Fields
 from rethaw.engine.degradation.hosted import PROMISES, Hosted, HostedComponent
-from rethaw.ops import generators
 
 
 class Composition(Hosted):
@@ -124,30 +123,10 @@ def part_of(state: State, member: HostedComponent) -> State:
 # --- states that are known, or not ---------------------------------------------------------------------------------
 
 
-def stand_in(degradation: Hosted, like: Tensor) -> State:
-    """A state in the form of those of one image like `like` (B, C, H, W), which stands in for fields of an item."""
-    one = like[:1]
-    return degradation.for_items(dict.fromkeys(degradation.fields, one)).draw(one, generators(0, 1))
-
-
 def before_last(degradation: Hosted, state: State) -> list[str]:
     """The members of a composition with a part in the state that they cannot infer, because others come after them."""
     members = degradation.members[:-1] if isinstance(degradation, Composition) else []
     return [m.name for m in members if part_of(state, m)]
-
-
-def for_walk(degradation: Hosted, x: Tensor, t: Tensor, state: State | None) -> Hosted:
-    """A degradation for images x at severities t (B,), so that a sampler can draw a state anew: its fields stay.
-
-    They are those of the known state, or else what x alone tells of them, as a file that is the partner of its image.
-    """
-    if not degradation.fields:
-        return degradation
-    if state is None and infers_state(degradation) and bool((t == 1).all()):
-        one, other = (degradation.infer(x, x0_hat, t, {}) for x0_hat in (x, -x))
-        state = {key: value for key, value in one.items() if torch.equal(value, other[key])}
-    found = {key.rpartition(".")[2]: value for key, value in (state or {}).items()}
-    return degradation.for_items({key: value for key, value in found.items() if key in degradation.fields})
 
 
 def without_infer(degradation: Hosted) -> Hosted:

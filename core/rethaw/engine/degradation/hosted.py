@@ -21,7 +21,7 @@ from rethaw.config.hosts import DegradationHost
 from rethaw.engine.degradation.fields import NONE, Fields, on
 from rethaw.engine.degradation.walk import Walk
 from rethaw.engine.faults import broken, fault, naming
-from rethaw.ops import Constant, level
+from rethaw.ops import Constant, generators, level
 
 PROMISES = ("bounded", "differentiable", "compilable")
 MEMORY = 4.0  # that a call may take, its result included, in input batches
@@ -63,6 +63,10 @@ class Hosted(ABC):
     @abstractmethod
     def draw(self, like: Tensor, generator: Rng) -> State:
         """The state of each image of `like`; {} if nothing is random."""
+
+    def stand_in(self, like: Tensor) -> State:
+        """A state as it is drawn for one image like `like` (B, C, H, W), which stands in for fields of the item."""
+        return self.for_items(dict.fromkeys(self.fields, like[:1])).draw(like[:1], generators(0, 1))
 
     @abstractmethod
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:

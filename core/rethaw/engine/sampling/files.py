@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from rethaw.api import RethawError, State
-from rethaw.engine.degradation.composition import stand_in
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.restorer.tiles import tile_progress
 from rethaw.engine.sampling.film import Film, Frame
@@ -108,9 +107,7 @@ def severity_of(walker: Walker, x: Tensor, job: Job) -> tuple[float, bool]:
     return float(walker.estimate(x)), True
 
 
-def given_state(
-    files: Mapping[str, Path], x: Tensor, fields: Sequence[str]
-) -> tuple[State | None, tuple[str, ...]]:
+def given_state(files: Mapping[str, Path], x: Tensor, fields: Sequence[str]) -> tuple[State | None, tuple[str, ...]]:
     """The state that a user gives by files, and what to say of it; None without one.
 
     As values in [0, 1]; what is a field of the data's items, as images like x.
@@ -147,7 +144,7 @@ def makes_colour(walker: Walker, like: Tensor) -> bool:
 def loses_colour(degradation: Hosted, like: Tensor) -> bool:
     """Whether a degradation leaves no colour in images like (1, 3, H, W)."""
     colours = rand(like, generators(0, 1)) * 2 - 1
-    x = degradation.degrade(colours, expand(1.0, colours), stand_in(degradation, colours))
+    x = degradation.degrade(colours, expand(1.0, colours), degradation.stand_in(colours))
     return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
 

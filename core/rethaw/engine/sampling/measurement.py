@@ -8,7 +8,6 @@ from torch import Tensor
 
 from rethaw.api import Observation, RethawError, Sampler, State
 from rethaw.config.model import Precision
-from rethaw.engine.degradation.composition import stand_in
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.restorer.conditioners import check_read
 from rethaw.ops import expand
@@ -23,7 +22,7 @@ class Measurement:
 
     def observation(self, y: Tensor, severity: float | Tensor, state: State | None) -> Observation:
         """What samplers get. Raises RethawError where ξ is random and nobody gives it, or gives something else."""
-        drawn = stand_in(self.degradation, y)
+        drawn = self.degradation.stand_in(y)
         check_read("state", state or (), tuple(drawn), f"{self.degradation.name} draws no state.")
         if state is None and drawn:
             raise RethawError(

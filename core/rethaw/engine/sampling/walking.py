@@ -11,7 +11,6 @@ from torch import Generator, Tensor
 from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
 from rethaw.config.model import Config
 from rethaw.engine.classifier.guiding import Classifier, toward_label
-from rethaw.engine.degradation.composition import for_walk, stand_in
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import LEAST
@@ -21,7 +20,7 @@ from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
-from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
+from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps, for_walk
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.ops import expand, generators, severity_rows, through_mask
 
@@ -250,7 +249,7 @@ def masked(
         y, measured, t, ξ, noise = observation
         y, shown = through_mask(measured, y, t, ξ)
         observation = observation._replace(y=y)
-    elif state is not None and state.keys() >= stand_in(degradation, x).keys():
+    elif state is not None and state.keys() >= degradation.stand_in(x).keys():
         x, shown = through_mask(degradation, x, expand(t, x), state)
         y = x
     else:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from rethaw.api import Cond, Prediction, RethawError, State
 from rethaw.config.model import Unfold
-from rethaw.engine.degradation.composition import known, stand_in
+from rethaw.engine.degradation.composition import known
 from rethaw.engine.degradation.observe import observe
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.consistency import consistent, problem
@@ -35,7 +35,7 @@ class Unfolding:
         self.parts, self.how, self.network, self.seed = parts, how, network, parts.config.seed
         self.sampler: StepSampler[Any] = parts.build(parts.sampler_item("core.cold"))
         degradation = parts.degradation
-        given = known(degradation, stand_in(degradation, torch.zeros(1, *image_shape)))
+        given = known(degradation, degradation.stand_in(torch.zeros(1, *image_shape)))
         missing = self.sampler.check(degradation, given)
         if parts.config.consistency:
             missing = missing or problem(degradation, given, None)
