@@ -363,3 +363,42 @@ def test_misaligned_broken_and_other_sized_pairs_are_listed_by_every_command(tmp
         "pairs/clean/2.png: it is no image that can be read",
     ):
         assert reason in done.stderr, done.stderr
+
+
+# --- blends into a dataset ------------------------------------------------------------------------------------------
+
+
+def test_a_blend_goes_to_images_of_any_dataset(tmp_path: Path) -> None:
+    photos(tmp_path / "faces", 3, (24, 20))
+    folder = {"use": "core.folder", "path": str(tmp_path / "faces"), "size": 20, "crop": "random", "flip": False}
+    d: Any = rethaw.build("degradation", "core.blend", of=folder)
+    state = d.draw(images(30, height=20, width=20), generators(0, 30))
+    data: Any = rethaw.build("dataset", "core.folder", **{k: v for k, v in folder.items() if k != "use"})
+    whole = [data.read(i) for i in range(3)]
+    cuts = {
+        tuple(w[:, top : top + 20, left : left + 20].flatten().tolist())
+        for w in whole
+        for top in range(w.shape[1] - 19)
+        for left in range(w.shape[2] - 19)
+    }
+    drawn = {tuple(z.float().flatten().tolist()) for z in state["z"]}
+    assert drawn <= cuts and len(drawn) > 3
+    assert d.draw(images(2, height=9, width=30), generators(0, 2))["z"].shape == (2, 3, 9, 30)
+    with pytest.raises(RethawError, match="the dataset's images have 3 channels, those to degrade 1"):
+        d.draw(images(1, channels=1), generators(0, 1))
+    both: Any = rethaw.build("degradation", "core.blend", of=[folder, {"use": "core.photos", "size": 16}])
+    assert both.draw(images(4), generators(0, 4))["z"].shape == images(4).shape
+    with pytest.raises(RethawError, match="of `path` or of a dataset"):
+        rethaw.build("degradation", "core.blend", of=folder, path=str(tmp_path / "faces"))
+    with pytest.raises(RethawError, match=r"of.*core\.fade"):
+        rethaw.build("degradation", "core.blend", of="core.fade")
+
+
+def test_a_blend_into_a_dataset_is_written_into_the_run(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    blend = f"{{use: core.blend, of: {{use: core.folder, path: {tmp_path}/photos, size: 16}}}}"
+    source = text(f"{{use: core.folder, path: {tmp_path}/photos, size: 16}}", blend).replace(", state: inferred", "")
+    (tmp_path / "blend.yaml").write_text(source)
+    rethaw.Pipeline.from_yaml(tmp_path / "blend.yaml").train(tmp_path / "run")
+    loaded = rethaw.Pipeline.load(tmp_path / "run", ["degradation.process=vp"])
+    assert loaded.generate(1, size=(16, 16)).shape == (1, 3, 16, 16)

@@ -123,7 +123,8 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     rows: dict[str, list[Tensor]] = {}
     registry = Registry()
     for name in registry.names("degradation"):
-        if "of" in {f.name for f in fields(registry.find("degradation", name)[1].params)}:
+        spec = registry.find("degradation", name)[1]
+        if "of" in {f.name for f in fields(spec.params)} and spec.traits["of"] == "degradation":
             continue  # made of others, it has no defaults
         try:
             if images := row(name, x0, ts, seed):

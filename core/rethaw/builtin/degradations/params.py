@@ -50,16 +50,19 @@ class PoissonNoise:
 
 @dataclass(frozen=True)
 class Blend:
-    """Blends images into others, α x0 + σ z with z an image drawn from a folder, the state "z".
+    """Blends images into others, α x0 + σ z with z an image drawn from a folder or from a dataset, the state "z".
 
-    path: the folder; it is searched to any depth, and each image scaled to cover the one it is blended into.
-        Without it, four photographs of scikit-image.
+    Each is scaled to cover the one it is blended into.
+
+    path: the folder; it is searched to any depth. Without it and `of`, four photographs of scikit-image.
+    of: any dataset, or several, whose images are taken instead: {use: core.folder, path: faces/, crop: random}.
     process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
     alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
     levels: with it, α² of vp is a table of that length: of cosine and linear the published one.
     """
 
     path: Path | None = None
+    of: tuple[Any, ...] = ()
     process: Literal["flow", "vp"] = "flow"
     alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
@@ -199,7 +202,12 @@ SPECS: list[Spec] = [
         summary="Photon noise: whole numbers of few photons.",
     ),
     degradation(
-        "blend", Blend, target=f"{AT}.blend:Blend", linear=True, summary="Blends images into those of a folder."
+        "blend",
+        Blend,
+        target=f"{AT}.blend:Blend",
+        linear=True,
+        of="dataset",
+        summary="Blends images into those of a folder or a dataset.",
     ),
     degradation(
         "pair",
