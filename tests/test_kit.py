@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import rethaw
-from rethaw.api import SVD
-from rethaw.testing import check_degradation, degradation_tests
+from rethaw.api import SVD, degradation
+from rethaw.config.hosts import DegradationHost
+from rethaw.engine.degradation.hosted import HostedComponent
+from rethaw.testing import check_degradation, degradation_tests, run_check
 from rethaw.testing.cases import Case
 from rethaw.testing.kit import CHECKS
 
@@ -41,6 +43,41 @@ class Faulty:
 
 def wide(value: Any) -> Any:
     return value.view(-1, 1, 1, 1)
+
+
+class Towards:
+    """Asks for a field of the items: D = (1 - u) x0 + u y."""
+
+    fields = ("partner",)
+
+    def draw(self, like: Any, generator: Any) -> Any:
+        return {}
+
+    def degrade(self, x0: Any, u: Any, state: Any) -> Any:
+        return x0.lerp(state["partner"], wide(u).to(x0.dtype))
+
+    def infer(self, x_u: Any, x0_hat: Any, u: Any, state: Any) -> Any:
+        return {"partner": (x_u - (1 - wide(u)) * x0_hat) / wide(u)}
+
+
+class AnotherPartner(Towards):
+    def degrade(self, x0: Any, u: Any, state: Any) -> Any:
+        return x0.lerp(state["partner"].roll(1, 0), wide(u).to(x0.dtype))
+
+
+def towards(operator: Any) -> Any:
+    traits = degradation("towards", object, target="", summary="", linear=True).traits
+    return HostedComponent("x.towards", operator, DegradationHost(), traits)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_degradation_that_asks_for_fields_is_given_some(check: str) -> None:
+    run_check(check, towards(Towards()))
+
+
+def test_fields_are_those_of_their_own_image() -> None:
+    with pytest.raises(AssertionError, match=r"each_image_alone.*alone differ from the batch"):
+        run_check("each_image_alone", towards(AnotherPartner()))
 
 
 class NotTheIdentity(Faulty):

@@ -15,6 +15,7 @@ from rethaw.engine.degradation.build import build_degradation
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.sampling.walking import Walker
 from rethaw.registry import Registry
+from rethaw.testing.cases import drawable
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("core.gaussian_noise", {"alpha_bar": "linear", "levels": 50}),
@@ -32,6 +33,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("core.desaturate", {"keep": 0.9, "steps": 20}),
     ("core.desaturate", {"amount": 0.5, "schedule": "cosine"}),
     ("core.mixture", {"of": [{"use": "core.mask"}, {"use": "kornia.gaussian_blur"}]}),
+    ("core.pair", {"noise": 0.3, "field": "seen"}),
+    ("core.mixture", {"of": [{"use": "core.pair"}, {"use": "core.mask"}]}),
     ("kornia.gaussian_blur", {"sigma_max": 2.0}),
     ("kornia.gaussian_blur", {"sigma_max": 5.0, "schedule": "exponential", "span": [0.2, 0.9]}),
     ("kornia.cumulative_blur", {"routine": "special_6"}),
@@ -59,6 +62,7 @@ COMPOSITIONS = [
     ("blur, snow and grey", "[kornia.gaussian_blur, {use: imagenet_c.snow, span: [0.2, 1]}, core.desaturate]"),
     ("mask of noise", "[{use: core.gaussian_noise, schedule: cosine}, {use: core.mask, shape: bump, span: [0, 0.5]}]"),
     ("an animal out of focus", "[animals.animorphosis, {use: imagenet_c.defocus_blur, levels: 5}]"),
+    ("colours lost on the way to a partner", "[core.desaturate, {use: core.pair, schedule: cosine}]"),
     ("one of two, faded", "[{use: core.mixture, of: [core.mask, kornia.pixelate]}, {use: core.fade, span: [0.4, 1]}]"),
 ]
 """Lists of degradations, applied one after the other."""
@@ -71,8 +75,8 @@ def degradation_id(case: tuple[str, Any]) -> str:
 def made(case: tuple[str, Any]) -> Any:
     """The hosted degradation of a case, by name and parameters, or composed as a YAML text says."""
     if isinstance(case[1], str):
-        return hosted(f"degradation: {case[1]}")
-    return rethaw.build("degradation", case[0], **case[1])
+        return drawable(hosted(f"degradation: {case[1]}"))
+    return drawable(rethaw.build("degradation", case[0], **case[1]))
 
 
 def hosted(text: str) -> Any:

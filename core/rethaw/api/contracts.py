@@ -36,6 +36,9 @@ class Degradation(Protocol):
     D(x0, 0, ξ) = x0. The result is a function of its arguments alone and takes one closed-form step for any u.
     The host has already mapped severity t to strength u (span, schedule, levels) and the values to the declared range.
 
+    A class or an instance may name `fields`, tensors of the dataset's items such as "degraded": the host then puts them
+    into the state under these names, batch first and as the dataset gives them, beside what `draw` gives.
+
     A class may have more methods, which the host finds: see `InfersState`, `HasPrior`, `HasCoefficients`, `HasAdjoint`
     and `HasSVD`.
     """
@@ -201,7 +204,8 @@ class Dataset(Protocol):
     `classes` (sequence of text): class names, perhaps none.
     `skipped` (mapping of text to text): paths that are left out, with reasons, as far as this process knows. It may
     grow. `fingerprint` (text): a digest that changes when the data change (which images there are, what is in them),
-    and not when they move; cheap, so made of names, sizes and times of change.
+    and not when they move; cheap, so made of names, sizes and times of change. `whole(index)`: the item as it is, not
+    cut to the size of training, for evaluation; `files` (sequence of text): of each example, its clean image's file.
     """
 
     def __len__(self) -> int: ...

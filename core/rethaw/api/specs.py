@@ -49,6 +49,7 @@ def degradation(
     differentiable: bool = True,
     compilable: bool = True,
     memory: float = 4.0,
+    of: str = "degradation",
 ) -> Spec:
     """Declares a degradation, built as `target(params)`.
 
@@ -59,7 +60,7 @@ def degradation(
     gradient with respect to the image is right. compilable: made of tensor operations alone, so that it never waits for
     the device and is one graph for torch.compile; False for one that wraps numpy.
     memory: what a call takes at most, its result included, in input batches; above 4, the host calls it with parts of
-    the batch.
+    the batch. of: the kind of the components that its parameter `of` holds, built, where it has one.
     """
     traits = {
         "linear": linear,
@@ -73,6 +74,7 @@ def degradation(
         "differentiable": differentiable,
         "compilable": compilable,
         "memory": memory,
+        "of": of,
     }
     return Spec("degradation", name, params, target, summary, traits)
 

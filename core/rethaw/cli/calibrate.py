@@ -59,8 +59,8 @@ def calibrate(
     spare_inputs(filter(None, (to, plot)), [Path(pipeline), *(images or [])])
     config, registry = load_config(pipeline, [*(overrides or []), *([f"seed={seed}"] if seed is not None else [])])
     parts = assemble(config, registry, "cpu")
-    x0 = squares(images, config.restorer.channels, count) if images else examples(parts, count)
-    found = engine.calibrate(parts, x0, metric, knots, item)
+    x0, fields = (squares(images, config.restorer.channels, count), {}) if images else examples(parts, count)
+    found = engine.calibrate(parts, x0, metric, knots, item, fields)
     say(
         f"# {metric} on {len(x0)} images, "
         + "; ".join(
@@ -88,16 +88,17 @@ def squares(paths: list[Path], channels: int, count: int) -> Tensor:
     return torch.cat(found)
 
 
-def examples(parts: Parts, count: int) -> Tensor:
-    """The first images of the pipeline's data, (B, C, H, W)."""
-    import torch
-
-    from rethaw.engine.training.examples import first_images
+def examples(parts: Parts, count: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The first images of the pipeline's data, (B, C, H, W), and the fields of theirs that its degradation asks for."""
+    from rethaw.engine.degradation.fields import asked_of
+    from rethaw.engine.training.examples import training_order
 
     if parts.config.data is None:
         raise RethawError("the pipeline has no data to measure on", "Give images: --images photos/.")
     data = parts.data()
-    return torch.cat(list(first_images(data, parts.config, min(count, len(data)))))
+    batch = training_order(data, parts.config, count).batch(0, min(count, len(data)))
+    degradation = parts.degradation
+    return batch["image"], asked_of(batch, parts.config.data.use, degradation.fields, degradation.name)
 
 
 def write(found: Calibration, pipeline: str, metric: str, to: Path | None, plot: Path | None) -> None:

@@ -15,6 +15,10 @@ from rethaw.cli.options import Overrides, Seed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rethaw.config.model import Config
+    from rethaw.engine.degradation.hosted import Hosted
+    from rethaw.registry import Registry
+
 FRAMES = 30
 SHEET_SIDE = 64
 SHORT = 12
@@ -73,6 +77,8 @@ def draw_strip(
     config, registry = load_config(pipeline, overrides)
     degradation = build_degradation(config.degradation, config.composed, registry)
     x0 = read_image(image, config.restorer.channels).pixels[None]
+    if degradation.fields:
+        degradation = degradation.for_items(fields_of(config, registry, degradation, image))
     probe(degradation, x0)
     state = degradation.draw(x0, generators(config.seed if seed is None else seed, 1))
 
@@ -87,6 +93,24 @@ def draw_strip(
         say(f"wrote {moving}")
 
 
+def fields_of(config: Config, registry: Registry, degradation: Hosted, image: Path) -> dict[str, Tensor]:
+    """The fields that a degradation asks for, of the item of the pipeline's data whose clean image is that file."""
+    from rethaw.engine.evaluation.subjects import batches, example_of
+    from rethaw.engine.parts import assemble
+
+    found = example_of(assemble(config, registry, "cpu"), image)
+    if found is None:
+        raise RethawError(
+            f"{degradation.name} asks for {', '.join(degradation.fields)} of {image}, and it is no clean image of the "
+            "pipeline's data",
+            'Name one that is, and the data: rethaw degrade my.yaml pairs/clean/1.png "data.path=pairs/".',
+        )
+    skipped: list[str] = []
+    for found_batch in batches([found], config.restorer.channels, degradation, skipped):
+        return dict(found_batch.fields)
+    raise RethawError(skipped[0])
+
+
 def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     """Every installed degradation that works with its default parameters, a row each; the others are told."""
     import torch
@@ -99,10 +123,12 @@ def contact_sheet(image: Path | None, to: Path, count: int, seed: int) -> None:
     rows: dict[str, list[Tensor]] = {}
     registry = Registry()
     for name in registry.names("degradation"):
-        if "of" in {f.name for f in fields(registry.find("degradation", name)[1].params)}:
+        spec = registry.find("degradation", name)[1]
+        if "of" in {f.name for f in fields(spec.params)} and spec.traits["of"] == "degradation":
             continue  # made of others, it has no defaults
         try:
-            rows[name.replace(".", " ")] = row(name, x0, ts, seed)
+            if images := row(name, x0, ts, seed):
+                rows[name.replace(".", " ")] = images
         except RethawError as error:
             warn(f"{name} is left out: {error.message}")
     half = len(rows) if len(rows) <= SHORT else -(-len(rows) // 2)
@@ -124,12 +150,17 @@ def sheet_image(image: Path | None) -> Tensor:
 
 
 def row(name: str, x0: Tensor, ts: list[float], seed: int) -> list[Tensor]:
-    """A degradation with its defaults at each severity. Raises RethawError where it cannot be used."""
+    """A degradation with its defaults at each severity; [] of one that only data have all of.
+
+    Raises RethawError where it cannot be used.
+    """
     import rethaw
     from rethaw.engine.degradation.build import probe
     from rethaw.ops import expand, generators
 
     degradation = rethaw.build("degradation", name)
+    if degradation.fields:
+        return []
     probe(degradation, x0)
     state = degradation.draw(x0, generators(seed, 1))
     return [degradation.degrade(x0, expand(t, x0), state)[0] for t in ts]

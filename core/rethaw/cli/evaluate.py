@@ -61,16 +61,18 @@ def evaluate(
     from rethaw.engine.evaluation import grid as engine
     from rethaw.engine.evaluation.evaluate import evaluate as measure
     from rethaw.engine.evaluation.metrics import measuring
+    from rethaw.engine.evaluation.subjects import subjects
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import find_run
-    from rethaw.images import find_images, some
+    from rethaw.images import some
 
-    files, found = find_images(data), find_run(run)
-    files = some(files, limit) if limit else files
+    found, skipped = find_run(run), list[str]()
     given = [*(overrides or ()), *([f"measurement={measurement}"] if measurement else [])]
     if not metric:
         check_metrics(found, given)
     walker = Pipeline.load(found.folder, given, device=device).walker.restoring
+    files = subjects(walker.parts, data, skipped)
+    files = some(files, limit) if limit else files
     config, registry = walker.parts.config, walker.parts.registry
     if metric:
         walker = walker.of(
@@ -83,7 +85,7 @@ def evaluate(
     with bar("evaluating", len(files) * len(rows)) as done:
         report = measure(walker, files, rows, severity, seed, done)
     written = report.save(folder, run=run)
-    for note in [*(f"skipped: {reason}" for reason in report.skipped), *report.notes]:
+    for note in [*(f"skipped: {reason}" for reason in [*skipped, *report.skipped]), *report.notes]:
         warn(note)
     say(report.markdown())
     say(f"{plural(report.images, 'image')}, severity {severity:g}; in {folder}: {', '.join(written)}")

@@ -67,9 +67,10 @@ def tune(
     from rethaw.engine.evaluation import tune as engine
     from rethaw.engine.evaluation.aim import Aim
     from rethaw.engine.evaluation.metrics import measuring
+    from rethaw.engine.evaluation.subjects import subjects
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import TUNED, TUNING, find_run
-    from rethaw.images import find_images, some
+    from rethaw.images import some
 
     found = find_run(run)
     if forget:
@@ -78,8 +79,9 @@ def tune(
     if not data:
         raise RethawError("there are no images to tune on", "Name them: --data FOLDER; or --forget the choice.")
     check_metrics(found, overrides or ())
-    files, bounds = some(find_images(data), limit), factors(within)
+    bounds, skipped = factors(within), list[str]()
     walker = Pipeline.load(found.folder, overrides or (), device=device).walker
+    files = some(subjects(walker.parts, data, skipped), limit)
     config, registry = walker.parts.config, walker.parts.registry
     first = component(metric, "metric", registry) if metric else config.metrics[0].id
     parts, (best, *others) = measuring(walker.parts, [first, *bounds])
@@ -89,7 +91,7 @@ def tune(
     with bar("tuning", len(files) * len(rows)) as done:
         choice = engine.tune(walker, files, rows, aim, severity, seed, done)
     written = choice.save(found, to)
-    for note in [*(f"skipped: {reason}" for reason in choice.report.skipped), *choice.report.notes]:
+    for note in [*(f"skipped: {reason}" for reason in [*skipped, *choice.report.skipped]), *choice.report.notes]:
         warn(note)
     say(choice.report.markdown(choice.name))
     where = f"{to or found.path(TUNING)}: {', '.join(written)}"

@@ -81,7 +81,7 @@ class Components:
         given = {key: item for key, item in node.entries.items() if key not in ("use", "of")}
         members: tuple[Component, ...] = ()
         if "of" in own_keys:
-            members = self.members(node, spec.kind, f"{path}.of")
+            members = self.members(node, spec, f"{path}.of")
         elif "of" in host_keys:
             members = self.several(node.entries.get("of"), "degradation", f"{path}.of")
         host = self.check.params(host_cls, node, {k: v for k, v in given.items() if k in host_keys}, path)
@@ -103,9 +103,11 @@ class Components:
             self.check.add(node.mark, f"{path}: {error.message}", error.hint)
             return None
 
-    def members(self, above: Marked, kind: str, path: str) -> tuple[Component, ...]:
-        """The members of a component of components, such as a mixture."""
-        node = above.entries.get("of")
+    def members(self, above: Marked, spec: Spec, path: str) -> tuple[Component, ...]:
+        """The members of a component of components, such as a mixture; of another kind, there may be none."""
+        node, kind = above.entries.get("of"), spec.traits.get("of", spec.kind)
+        if kind != spec.kind:
+            return self.several(node, kind, path)
         if node is None or not node.items:
             self.check.refuse(node or above, f"{path}: list the members, such as of: [{{use: …}}, {{use: …}}]")
             return ()

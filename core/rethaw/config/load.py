@@ -101,7 +101,7 @@ def channel_checks(tree: Marked, values: Mapping[str, Any], registry: Registry) 
     channels = getattr(values["restorer"], "channels", 3)
     measured = [values["measurement"]] if values["measurement"] else []
     for key, items in (("degradation", values["degradation"]), ("measurement", measured)):
-        for item in (part for above in items for part in above.walk()):
+        for item in (part for above in items for part in above.walk() if part.kind == "degradation"):
             needed = registry.find("degradation", item.use)[1].traits["channels"]
             if needed not in (None, channels):
                 wrong = f"{item.use} works on {needed}-channel images, but restorer.channels is {channels}"

@@ -64,8 +64,9 @@ def component_schema(full: str, spec: Spec, host: dict[str, Any], defs: dict[str
     names = [full, spec.name] if full.startswith(f"{CORE}.") else [full]
     properties = {"use": {"enum": names}, **host["properties"], **own["properties"]}
     if "of" in properties:
-        members = spec.kind if "of" in own["properties"] else "degradation"
-        properties["of"] = {"type": "array", "items": {"$ref": f"#/$defs/{members}"}, "minItems": 1}
+        member = {"$ref": f"#/$defs/{spec.traits.get('of', spec.kind) if 'of' in own['properties'] else 'degradation'}"}
+        several = {"type": "array", "items": member, "minItems": 1}
+        properties["of"] = several if spec.traits.get("of", spec.kind) == spec.kind else {"anyOf": [member, several]}
     return {
         "type": "object",
         "title": full,

@@ -15,6 +15,7 @@ from rethaw.config.model import Component, Config
 from rethaw.engine.classifier.guiding import Classifier
 from rethaw.engine.degradation.build import build_degradation, host_component
 from rethaw.engine.degradation.composition import Composition, known
+from rethaw.engine.degradation.fields import NONE, Fields
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.degradation.observe import degraded, observe
 from rethaw.engine.faults import naming
@@ -136,13 +137,21 @@ class Parts:
 
     # --- what needs no weights: degrading as training, evaluation and `--degrade` do -----------------------------
 
-    def degrade(self, x0: Tensor, severity: float, seed: int, first: int = 0) -> tuple[Tensor, State]:
-        """Degrades clean images as they are observed, or measured if there is a measurement; x_t and ξ."""
+    @property
+    def degrading(self) -> Hosted:
+        """What clean images go through: the measurement if there is one, else the degradation."""
+        return self.measurement.degradation if self.measurement else self.degradation
+
+    def degrade(
+        self, x0: Tensor, severity: float, seed: int, first: int = 0, items: Fields = NONE
+    ) -> tuple[Tensor, State]:
+        """Degrades clean images as they are observed, or measured if there is a measurement; x_t and ξ.
+
+        items: the fields of the data's items that the degradation asks for.
+        """
         rng = generators(seed, len(x0), first)
-        by, precision = self.degradation, self.config.observation
-        if self.measurement:
-            by, precision = self.measurement.degradation, self.measurement.precision
-        x_t, state = degraded(by, x0.to(self.device), severity, rng)
+        precision = self.measurement.precision if self.measurement else self.config.observation
+        x_t, state = degraded(self.degrading.for_items(items), x0.to(self.device), severity, rng)
         x_t = observe(x_t, precision, rng)
         return (x_t.clamp(-1, 1) if precision.bits else x_t), state
 

@@ -87,9 +87,14 @@ class Pipeline:
         other.parts, other.trained = parts, self.trained and self.trained.of(parts)
         return other
 
-    def degrade(self, x0: Tensor, severity: float = 1.0, seed: int | None = None) -> tuple[Tensor, State]:
-        """Degrades clean images (B, C, H, W) as they are observed, or measured if there is a measurement; x_t and ξ."""
-        return self.parts.degrade(x0, severity, self.parts.config.seed if seed is None else seed)
+    def degrade(
+        self, x0: Tensor, severity: float = 1.0, seed: int | None = None, **fields: Tensor
+    ) -> tuple[Tensor, State]:
+        """Degrades clean images (B, C, H, W) as they are observed, or measured if there is a measurement; x_t and ξ.
+
+        fields: of the data's items that the degradation asks for, batch first: degraded=y for core.pair.
+        """
+        return self.parts.degrade(x0, severity, self.parts.config.seed if seed is None else seed, items=fields)
 
     def trajectory(
         self, x: Tensor, severity: Severity = 1.0, state: Known = None, generator: Draws = None, **how: Unpack[Options]

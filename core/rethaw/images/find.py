@@ -7,10 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from rethaw.api import RethawError
 from rethaw.files import expanded, shown
 from rethaw.images.listing import SUFFIXES, ending, list_folder
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,7 +35,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return search_images(paths).files
 
 
-def some(files: Sequence[Path], count: int) -> list[Path]:
+def some(files: Sequence[T], count: int) -> list[T]:
     """At most so many of the files, from all of them and in a random order, the same every time."""
     return Random(0).sample(files, min(count, len(files)))
 

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rethaw.api import Rng, State
+from rethaw.ops import rand
+
 COUNT = 3
 SIZES = ((3, 40, 33, "float64"), (1, 33, 48, "float64"), (3, 32, 32, "float32"), (1, 36, 32, "float32"))
 
@@ -39,6 +42,27 @@ class Case:
     def severities(self) -> Tensor:
         """Three that differ."""
         return torch.tensor([0.15, 0.6, 1.0], dtype=getattr(torch, self.dtype), device=self.device)
+
+
+class MadeUp:
+    """A degradation that asks for fields of the data's items, which are made up: random images in the shape of each."""
+
+    def __init__(self, degradation: Any) -> None:
+        self.degradation = degradation
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.degradation, name)
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        """The state of each image, a function of its own generator."""
+        items = {field: 2 * rand(like, generator) - 1 for field in self.degradation.fields}
+        drawn: State = self.degradation.for_items(items).draw(like, generator)
+        return drawn
+
+
+def drawable(degradation: Any) -> Any:
+    """The degradation, or what has the fields that it asks for."""
+    return MadeUp(degradation) if getattr(degradation, "fields", ()) else degradation
 
 
 def devices() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import rethaw
 from rethaw.testing import checks, machine, optional
-from rethaw.testing.cases import Case, cases, devices
+from rethaw.testing.cases import Case, cases, devices, drawable
 
 Check = Callable[[Any, Case], None]
 
@@ -39,7 +39,11 @@ CHECKS: dict[str, Check] = {check.__name__: check for check in (*EVERY_CASE, *ON
 
 
 def run_check(name: str, degradation: Any, device: str = "cpu") -> None:
-    """One check on a hosted degradation, on every case that fits it. Raises AssertionError where it fails."""
+    """One check on a hosted degradation, on every case that fits it. Raises AssertionError where it fails.
+
+    Fields of the data's items that it asks for are random images.
+    """
+    degradation = drawable(degradation)
     check, fitting = CHECKS[name], cases(degradation, device)
     for case in fitting[-1:] if check in ONE_CASE else fitting:
         try:

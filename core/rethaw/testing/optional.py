@@ -105,7 +105,7 @@ def coefficients(d: Any, case: Case) -> None:
     x0, t = case.images(), case.severities()
     state = d.draw(x0, generators(1, COUNT))
     α, σ = (c.view(-1, 1, 1, 1) for c in d.coefficients(t))
-    z = next(value for key, value in state.items() if key.rpartition(".")[2] == "z")
+    z = state[getattr(d, "z_key", "z")]
     assert (α * x0 + σ * z - d.degrade(x0, t, state)).abs().max() <= 10 * case.tolerance
     if d.gaussian:
         assert abs(float(z.mean())) <= 0.1 and abs(float(z.var()) - 1) <= 0.15, "declared gaussian, z is not N(0, I)"

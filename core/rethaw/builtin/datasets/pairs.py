@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from rethaw.api import Item, RethawError
 from rethaw.builtin.datasets.listing import fingerprint, home, list_data, nfc
 from rethaw.builtin.datasets.params import Pairs as Params
-from rethaw.builtin.datasets.squares import Squares
+from rethaw.builtin.datasets.squares import UNREADABLE, Squares, reason_of
 from rethaw.builtin.datasets.tables import read_table
 from rethaw.ops import Listing, read_image
 
@@ -57,6 +57,15 @@ class Pairs(Squares):
         at, both = self.square(index, generator)
         clean, degraded = both.chunk(2)
         return {"image": clean, "degraded": degraded, "path": self.files[at]}
+
+    def whole(self, index: int) -> Item:
+        """The whole pair of that index. Raises RethawError where it cannot be read, or is no pair."""
+        path = self.files[index]
+        try:
+            clean, degraded = self.decode(index).chunk(2)
+        except UNREADABLE as error:
+            raise RethawError(f"{path}: {reason_of(error, path)}") from error
+        return {"image": clean, "degraded": degraded, "path": path}
 
     def decode(self, index: int) -> Tensor:
         """Both images, the channels of the clean one first. Raises RethawError where they are no pair."""
@@ -119,9 +128,9 @@ def stem(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def from_table(root: str, name: Path) -> Found:
+def from_table(root: str, name: str) -> Found:
     """Pairs in the order of the rows of a table, which names files relative to itself."""
-    table = Path(root, name.expanduser())
+    table = Path(root, home(Path(name)))
     if not table.is_file():
         raise RethawError(f"{table} does not exist", "data.table names a .csv or .jsonl file below data.path.")
     pairs, skipped = list[Sides](), dict[str, str]()

@@ -66,7 +66,7 @@ class Pairs(Squares):
 
     folders: tuple[str, str] = ("clean", "degraded")
     suffixes: tuple[str, str] | None = None
-    table: Path | None = None
+    table: str | None = None
     tolerance: Annotated[int, Ge(0)] | None = 2
 
     def __post_init__(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,10 +29,17 @@ class Mixture:
         self.members = params.of
         for trait in SHARED:
             setattr(self, trait, all(getattr(member, trait) for member in params.of))
+        self.fields = tuple(dict.fromkeys(field for member in self.members for field in member.fields))
         self.channels = next((member.channels for member in self.members if member.channels), None)
         if all(has_adjoint(member) for member in self.members):
             self.adjoint = self._adjoint
         self.edges = Constant(torch.tensor(weights, dtype=torch.float64).cumsum(0) / sum(weights))
+
+    def for_items(self, items: Mapping[str, Tensor]) -> Self:
+        """This mixture for images that have these fields, which members may ask for."""
+        bound = copy(self)
+        bound.members = tuple(member.for_items(items) for member in self.members)
+        return bound
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         at = rand(like, generator, ()).to(torch.float64)

@@ -50,19 +50,38 @@ class PoissonNoise:
 
 @dataclass(frozen=True)
 class Blend:
-    """Blends images into others, α x0 + σ z with z an image drawn from a folder, the state "z".
+    """Blends images into others, α x0 + σ z with z an image drawn from a folder or from a dataset, the state "z".
 
-    path: the folder; it is searched to any depth, and each image scaled to cover the one it is blended into.
-        Without it, four photographs of scikit-image.
+    Each is scaled to cover the one it is blended into.
+
+    path: the folder; it is searched to any depth. Without it and `of`, four photographs of scikit-image.
+    of: any dataset, or several, whose images are taken instead: {use: core.folder, path: faces/, crop: random}.
     process: flow (α = 1 - u, σ = u) or vp (α² + σ² = 1: animorphosis).
     alpha_bar: α² of vp: cosine, sigmoid or linear, as of gaussian_noise.
     levels: with it, α² of vp is a table of that length: of cosine and linear the published one.
     """
 
     path: Path | None = None
+    of: tuple[Any, ...] = ()
     process: Literal["flow", "vp"] = "flow"
     alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Goes from images to their observed versions y: (1 - u) x0 + u y (InDI, 2303.11435), y from pairs of files.
+
+    The data give y as a field of their items, as core.pairs does. At full strength y is the file itself, so that a file
+    to restore is its own state.
+
+    field: of the items that is y, in the shape of the image; the state has it under this name.
+    noise: of a Brownian bridge between the two, of deviation noise·√(u(1 - u)): I²SB (2302.05872, eq. 11) at constant
+        β = noise². It is nothing at both ends and noise/2 in the middle.
+    """
+
+    field: str = "degraded"
+    noise: Annotated[float, Ge(0)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -183,7 +202,19 @@ SPECS: list[Spec] = [
         summary="Photon noise: whole numbers of few photons.",
     ),
     degradation(
-        "blend", Blend, target=f"{AT}.blend:Blend", linear=True, summary="Blends images into those of a folder."
+        "blend",
+        Blend,
+        target=f"{AT}.blend:Blend",
+        linear=True,
+        of="dataset",
+        summary="Blends images into those of a folder or a dataset.",
+    ),
+    degradation(
+        "pair",
+        Pair,
+        target=f"{AT}.pair:Pair",
+        linear=True,
+        summary="Goes to what was observed of each image: from pairs of files (InDI, I²SB).",
     ),
     degradation(
         "identity", Identity, target=f"{AT}.simple:Identity", linear=True, bounded=True, summary="Changes nothing."

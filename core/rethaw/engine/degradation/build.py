@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,17 @@ def build_degradation(items: Sequence[Component], composed: bool, registry: Regi
 def host_component(item: Component, registry: Registry) -> HostedComponent:
     """Builds one item, its nested members first, and puts it under its host keys."""
     spec = registry.find("degradation", item.use)[1]
-    params = replace(item.params, of=tuple(host_component(m, registry) for m in item.of)) if item.of else item.params
+    params = replace(item.params, of=tuple(member(m, registry) for m in item.of)) if item.of else item.params
     if item.host.levels and "levels" in {f.name for f in fields(spec.params)}:
         params = replace(params, levels=item.host.levels)
     return HostedComponent(item.use, registry.build("degradation", item.use, params), item.host, spec.traits)
+
+
+def member(item: Component, registry: Registry) -> Any:
+    """A component that a degradation is made of."""
+    if item.kind == "degradation":
+        return host_component(item, registry)
+    return registry.build(item.kind, item.use, item.params)
 
 
 def probe(degradation: Hosted, like: Tensor) -> None:

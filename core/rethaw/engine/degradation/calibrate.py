@@ -19,6 +19,7 @@ from rethaw.config.dump import component_tree, dump_tree
 from rethaw.config.hosts import DegradationHost
 from rethaw.config.model import Component, Config
 from rethaw.engine.degradation.build import probe
+from rethaw.engine.degradation.fields import NONE, Fields
 from rethaw.engine.degradation.hosted import Hosted, interpolate, severity_map
 from rethaw.engine.parts import Parts
 from rethaw.ops import expand, generators
@@ -46,11 +47,14 @@ class Calibration:
         return departure(self.before), departure(self.after)
 
 
-def calibrate(parts: Parts, x0: Tensor, metric: str, knots: int, item: str | None) -> Calibration:
+def calibrate(
+    parts: Parts, x0: Tensor, metric: str, knots: int, item: str | None, fields: Fields = NONE
+) -> Calibration:
     """Measures on clean images x0 (B, C, H, W), and gives the schedules whose steps are even.
 
     item: the id of the only one to calibrate, as it is alone, within its span; without it, all items together, whose
-    order and shares at each station of the way stay as they are. knots: of the schedule, its two ends included.
+    order and shares at each station of the way stay as they are. knots: of the schedule, its two ends included. fields:
+    of the data's items that x0 are from, which degradations may ask for.
     Raises RethawError where nothing changes with severity, or where there is no such item.
     """
     config = parts.config
@@ -61,7 +65,9 @@ def calibrate(parts: Parts, x0: Tensor, metric: str, knots: int, item: str | Non
     alone, distance = len(chosen) == 1, distance_from(parts, metric, x0)
 
     def measured(items: Sequence[Component]) -> Curve:
-        return measure(parts.hosted(items, not alone), x0, config.seed, distance)
+        degradation = parts.hosted(items, not alone)
+        probe(degradation.for_items({key: value[:2] for key, value in fields.items()}), x0)
+        return measure(degradation.for_items(fields), x0, config.seed, distance)
 
     pace = evenly(measured([plain(c) if alone else whole(c) for c in chosen]), knots)
     found = [rescheduled(c, pace, alone) for c in chosen]
@@ -104,7 +110,6 @@ def distance_from(parts: Parts, metric: str, x0: Tensor) -> Distance:
 @torch.no_grad()
 def measure(degradation: Hosted, x0: Tensor, seed: int, distance: Distance) -> Curve:
     """(t, d(t)) on a grid of severities."""
-    probe(degradation, x0)
     state = degradation.draw(x0, generators(seed, len(x0)))
     grid = torch.linspace(0, 1, GRID + 1).tolist()
     return [(t, distance(degradation.degrade(x0, expand(t, x0), state))) for t in grid]

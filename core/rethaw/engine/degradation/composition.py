@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rethaw.api import SVD, Rng, State, has_adjoint, has_coefficients, has_prior, has_svd, infers_state
+from rethaw.engine.degradation.fields import Fields
 from rethaw.engine.degradation.hosted import PROMISES, Hosted, HostedComponent
 
 
@@ -24,6 +25,7 @@ class Composition(Hosted):
         self.gaussian = len(members) == 1 and first.gaussian
         self.t_min = max(m.t_min for m in members)
         self.levels = max((m.levels for m in members if m.levels), default=None)
+        self.fields = tuple(dict.fromkeys(field for m in members for field in m.fields))
         self.channels = next((m.channels for m in members if m.channels), None)
         self.z_key = f"{first.id}.{first.z_key}"
         for trait in PROMISES:
@@ -48,6 +50,12 @@ class Composition(Hosted):
         """Where all members go by the same levels; else some member tells severities of one level apart."""
         first = self.members[0]
         return first.settle(t) if all(m.stairs == first.stairs for m in self.members) else t
+
+    def for_items(self, items: Fields) -> Self:
+        bound = copy.copy(self)
+        bound.members = [m.for_items(items) for m in self.members]
+        bound.offer()
+        return bound
 
     def along(self, severities: Tensor) -> Self:
         if len(self.members) > 1 or not has_coefficients(self):

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from rethaw.api import SVD, RethawError, Rng, State, has_coefficients
 from rethaw.config.hosts import DegradationHost
+from rethaw.engine.degradation.fields import NONE, Fields, on
 from rethaw.engine.degradation.walk import Walk
 from rethaw.engine.faults import broken, fault, naming
-from rethaw.ops import Constant, level
+from rethaw.ops import Constant, generators, level
 
 PROMISES = ("bounded", "differentiable", "compilable")
 MEMORY = 4.0  # that a call may take, its result included, in input batches
@@ -36,7 +37,8 @@ Knots = tuple[tuple[float, float], ...]
 class Hosted(ABC):
     """A degradation as the engine and samplers see it: methods take severities t (B,) and images in [-1, 1].
 
-    z_key: the state's key of z where D = α x0 + σ z. walk: what is at hand for the severities of one walk.
+    z_key: the state's key of z where D = α x0 + σ z. walk: what is at hand for the severities of one walk. fields: of
+    the data's items, that it asks for.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Hosted(ABC):
     t_min: float
     channels: int | None
     walk: Walk | None = None
+    fields: tuple[str, ...] = ()
     infer: Callable[[Tensor, Tensor, Tensor, State], State]
     prior: Callable[[Tensor, Rng], tuple[Tensor, State]]
     coefficients: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -60,6 +63,10 @@ class Hosted(ABC):
     @abstractmethod
     def draw(self, like: Tensor, generator: Rng) -> State:
         """The state of each image of `like`; {} if nothing is random."""
+
+    def stand_in(self, like: Tensor) -> State:
+        """A state as it is drawn for one image like `like` (B, C, H, W), which stands in for fields of the item."""
+        return self.for_items(dict.fromkeys(self.fields, like[:1])).draw(like[:1], generators(0, 1))
 
     @abstractmethod
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
@@ -74,6 +81,10 @@ class Hosted(ABC):
         """
 
     @abstractmethod
+    def for_items(self, items: Fields) -> Self:
+        """This degradation for images that have these fields: `draw` then puts what it asks for into the state."""
+
+    @abstractmethod
     def along(self, severities: Tensor) -> Self:
         """This degradation for a walk (N+1, B): where D = α x0 + σ z, with α and σ of every step at hand."""
 
@@ -86,7 +97,8 @@ class HostedComponent(Hosted):
             return getattr(operator, key, traits[key])
 
         self.name, self.operator, self.id = name, operator, host.id or name.rpartition(".")[2]
-        self.z_key, self.levels = "z", host.levels or trait("levels")
+        self.fields, self.items = tuple(getattr(operator, "fields", ())), NONE
+        self.z_key, self.levels = getattr(operator, "z_key", "z"), host.levels or trait("levels")
         self.linear, self.gaussian = bool(trait("linear")), bool(trait("gaussian"))
         self.continuous = bool(trait("continuous")) and host.levels is None
         self.t_min = float(trait("t_min"))
@@ -113,6 +125,14 @@ class HostedComponent(Hosted):
         prepared.offer()
         return prepared
 
+    def for_items(self, items: Fields) -> Self:
+        bound = copy.copy(self)
+        bound.items = items
+        if hasattr(self.operator, "for_items"):
+            bound.operator = self.operator.for_items(items)
+        bound.offer()
+        return bound
+
     def u(self, t: Tensor) -> Tensor:
         """Strength of severity t."""
         return t if self.warp is None else self.warp(t)
@@ -124,11 +144,12 @@ class HostedComponent(Hosted):
         self.check_channels(like)
         with naming(self.name, "drawing its state"):
             drawn: State = self.operator.draw(like, generator)
-        return drawn
+        handed_on = not self.fields or hasattr(self.operator, "for_items")
+        return drawn if handed_on else {**drawn, **on(like, self.items, self.fields, self.name)}
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """In parts of the batch where the component needs more memory than is granted."""
-        if self.walk and (x := self.walk.degrade(x0, t, state["z"])) is not None:
+        if self.walk and (x := self.walk.degrade(x0, t, state[self.z_key])) is not None:
             return x
         self.check_channels(x0)
         parts = min(self.parts, x0.shape[0])
@@ -167,7 +188,7 @@ class HostedComponent(Hosted):
 
     def _infer(self, x_t: Tensor, x0_hat: Tensor, t: Tensor, state: State) -> State:
         if self.walk and (z := self.walk.infer(x_t, x0_hat, t)) is not None:
-            return {"z": z}
+            return {self.z_key: z}
         with naming(self.name, "inferring its state"):
             found: State = self.operator.infer(self.enter(x_t), self.enter(x0_hat), self.u(t), state)
         return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rethaw.engine.evaluation.evaluate import batches
+from rethaw.engine.evaluation.subjects import batches
 from rethaw.engine.sampling.editing import log_likelihood
 from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import Walker
@@ -22,7 +22,8 @@ def bits_of_files(
     """
     bits: dict[str, float] = {}
     skipped: list[str] = []
-    for paths, x in batches(files, walker.parts.config.restorer.channels, skipped):
+    parts = walker.parts
+    for paths, x, _ in batches(files, parts.config.restorer.channels, parts.degradation, skipped):
         first, count = len(bits), len(x)
         own = how.repeated(count)
 

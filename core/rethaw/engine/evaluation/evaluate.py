@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from rethaw.api import Figure, Metric, RethawError, State, figure
+from rethaw.engine.degradation.fields import Fields
 from rethaw.engine.evaluation.report import Report, Row
+from rethaw.engine.evaluation.subjects import Subject, batches
 from rethaw.engine.faults import broken, naming
 from rethaw.engine.restorer.conditioners import Values
 from rethaw.engine.sampling.how import AS_PIPELINE, How, described
 from rethaw.engine.sampling.walking import Walker, last
-from rethaw.images import UnreadableImage, read_image
 from rethaw.ops import generators
 
 T = TypeVar("T")
 Watch = Callable[[float], None]
 """Called with the images that are done, those of each contestant counted."""
 
-PIXELS = 16 * 256 * 256  # that are restored at once
 EXAMPLES = 4  # images that are kept to be looked at
 DEGRADED = "degraded"
 
@@ -101,17 +100,18 @@ class Evaluation:
         self.skipped: list[str] = []
         self.examples: list[Tensor] = []
 
-    def run(self, files: Sequence[Path]) -> None:
+    def run(self, files: Sequence[Subject]) -> None:
         """Measures more images. Raises RethawError where none can be read, or no contestant can restore them."""
-        for _, batch in beside(batches(files, self.parts.config.restorer.channels, self.skipped)):
-            self.take(batch.to(self.parts.device))
+        channels, degradation = self.parts.config.restorer.channels, self.parts.degrading
+        for _, images, fields in beside(batches(files, channels, degradation, self.skipped)):
+            self.take(images.to(self.parts.device), fields)
         if not self.degraded.images:
             raise RethawError("none of the images can be read", "; ".join(islice(self.skipped, 3)))
 
-    def take(self, clean: Tensor) -> None:
-        """Measures one batch."""
+    def take(self, clean: Tensor, fields: Fields) -> None:
+        """Measures one batch. fields: that the degradation asks for."""
         first, count = self.degraded.images, len(clean)
-        x_t, state = self.parts.degrade(clean, self.severity, self.seed, first)
+        x_t, state = self.parts.degrade(clean, self.severity, self.seed, first, fields)
         own = self.parts.conditions_of(clean, self.seed, first)
         self.examples += some(clean, EXAMPLES - len(self.examples))
         for number, (name, taken) in enumerate(self.taken.items()):
@@ -158,7 +158,7 @@ class Evaluation:
 
 def evaluate(
     walker: Walker,
-    files: Sequence[Path],
+    files: Sequence[Subject],
     contestants: Mapping[str, Contestant],
     severity: float = 1.0,
     seed: int = 0,
@@ -200,25 +200,6 @@ def figure_of(meter: Metric, key: str, name: str) -> Figure:
     """What a metric found. key: its id; name: its full name."""
     with naming(name, "computing its value"):
         return figure(meter, key)
-
-
-def batches(paths: Iterable[Path], channels: int, skipped: list[str]) -> Iterator[tuple[list[Path], Tensor]]:
-    """Images in batches of one size, in order, with their files; those that cannot be read are listed and left out."""
-    files: list[Path] = []
-    held: list[Tensor] = []
-    for path in paths:
-        try:
-            image = read_image(path, channels).pixels
-        except UnreadableImage as error:
-            skipped.append(error.message)
-            continue
-        if held and (held[0].shape != image.shape or (len(held) + 1) * image[0].numel() > PIXELS):
-            yield files, torch.stack(held)
-            files, held = [], []
-        files.append(path)
-        held.append(image)
-    if held:
-        yield files, torch.stack(held)
 
 
 def beside(items: Iterator[T]) -> Iterator[T]:

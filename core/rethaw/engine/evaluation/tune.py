@@ -15,11 +15,12 @@ from rethaw.engine.evaluation.evaluate import Contestant, Evaluation, Watch
 from rethaw.engine.evaluation.grid import OFF, grid
 from rethaw.engine.evaluation.metrics import measuring
 from rethaw.engine.evaluation.report import Report
+from rethaw.engine.evaluation.subjects import Subject, subjects
 from rethaw.engine.parts import Parts
 from rethaw.engine.run import TUNING, Run
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker
-from rethaw.images import find_images, some
+from rethaw.images import some
 
 SAMPLERS, STEPS = ("core.direct", "core.cold"), (2, 3, 5, 10, 25)
 LEAST = 64
@@ -50,7 +51,7 @@ class Choice:
 
 def tune(
     walker: Walker,
-    files: Sequence[Path],
+    files: Sequence[Subject],
     contestants: Mapping[str, Contestant],
     aim: Aim,
     severity: float = 1.0,
@@ -109,7 +110,7 @@ def aimed(parts: Parts, asked: Tune) -> tuple[Parts, Aim]:
 def check_tuning(parts: Parts) -> None:
     """Raises RethawError, before a training, where its tuning could not be done afterwards."""
     if asked := parts.config.train.tune:
-        find_images([asked.data])
+        subjects(parts, [asked.data], [])
         aimed(parts, asked)[0].metrics()
 
 
@@ -124,7 +125,7 @@ def tune_trained(
     if asked is None or os.environ.get("RANK", "0") != "0":
         return None
     parts, aim = aimed(walker.parts, asked)
-    walker, files = walker.of(parts), some(find_images([asked.data]), asked.images)
+    walker, files = walker.of(parts), some(subjects(walker.parts, [asked.data], []), asked.images)
     contestants = settings(walker)
     total = len(files) * len(contestants)
     choice = tune(walker, files, contestants, aim, watch=lambda done: watch(done, total))

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rethaw.api import Observation, RethawError, Sampler, State, Step
+from rethaw.api import Observation, RethawError, Sampler, State, Step, infers_state
 from rethaw.engine.degradation.composition import before_last, without_infer
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.faults import broken, naming
 from rethaw.engine.restorer.conditioners import check_read
 from rethaw.engine.sampling.measurement import measurement_mismatch
-from rethaw.ops import generators
 
 
 def checked_state(
@@ -23,7 +22,7 @@ def checked_state(
 
     Raises RethawError where the sampler cannot work with it, with the degradation or with the measurement.
     """
-    name, drawn = type(sampler).__name__.lower(), degradation.draw(x[:1], generators(0, 1))
+    name, drawn = type(sampler).__name__.lower(), degradation.stand_in(x)
     check_read("state", state or (), tuple(drawn), f"{degradation.name} draws no state.")
     if state is None and not drawn:
         state = {}
@@ -38,6 +37,20 @@ def checked_state(
         what = f"restore from {name_of(observation.degradation)}" if observation else f"undo {degradation.name}"
         raise RethawError(f"{name} sampling cannot {what}: {problem}", hint)
     return state
+
+
+def for_walk(degradation: Hosted, x: Tensor, t: Tensor, state: State | None) -> Hosted:
+    """A degradation for images x at severities t (B,), so that a sampler can draw a state anew: its fields stay.
+
+    They are those of the known state, or else what x alone tells of them, as a file that is the partner of its image.
+    """
+    if not degradation.fields:
+        return degradation
+    if state is None and infers_state(degradation) and bool((t == 1).all()):
+        one, other = (degradation.infer(x, x0_hat, t, {}) for x0_hat in (x, -x))
+        state = {key: value for key, value in one.items() if torch.equal(value, other[key])}
+    found = {key.rpartition(".")[2]: value for key, value in (state or {}).items()}
+    return degradation.for_items({key: value for key, value in found.items() if key in degradation.fields})
 
 
 def check_start(severity: float | Tensor, count: int) -> float | Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from rethaw.api import Degradation, RethawError, State
+from rethaw.api import RethawError, State
+from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.restorer.tiles import tile_progress
 from rethaw.engine.sampling.film import Film, Frame
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker, last
-from rethaw.images import Picture, Result, read_state, to_picture
+from rethaw.images import Picture, Result, read_image, read_state, to_picture
 from rethaw.ops import expand, generators, rand
 
 STATIONS, FRAMES = 8, 40
@@ -77,7 +78,8 @@ def restore_picture(
 ) -> Restored:
     """Restores a picture; its transparency, greyness, depth and metadata stay. index: its number, for the seed."""
     seed, x = walker.seed(job.how), picture.pixels[None].to(walker.parts.device)
-    how, (state, notes) = job.how, (state, ()) if state else given_state(job.state, x)
+    fields = walker.parts.degrading.fields
+    how, (state, notes) = job.how, (state, ()) if state else given_state(job.state, x, fields)
     if job.degrade:
         x, drawn = walker.parts.degrade(x, 1.0 if job.severity is None else job.severity, seed, index)
         own = walker.parts.conditions_of(picture.pixels[None], seed, index)
@@ -105,12 +107,15 @@ def severity_of(walker: Walker, x: Tensor, job: Job) -> tuple[float, bool]:
     return float(walker.estimate(x)), True
 
 
-def given_state(files: Mapping[str, Path], x: Tensor) -> tuple[State | None, tuple[str, ...]]:
-    """The state that a user gives by files, as values in [0, 1], and what to say of it; None without one."""
+def given_state(files: Mapping[str, Path], x: Tensor, fields: Sequence[str]) -> tuple[State | None, tuple[str, ...]]:
+    """The state that a user gives by files, and what to say of it; None without one.
+
+    As values in [0, 1]; what is a field of the data's items, as images like x.
+    """
     found: dict[str, Tensor] = {}
     notes: tuple[str, ...] = ()
     for key, file in files.items():
-        values, own = read_state(file, key)
+        values, own = image_of(file, x) if key.rpartition(".")[2] in fields else read_state(file, key)
         if values.shape[-2:] != x.shape[-2:]:
             raise RethawError(
                 f"--state {key}: {file} is {values.shape[-1]}×{values.shape[-2]} pixels, "
@@ -118,6 +123,12 @@ def given_state(files: Mapping[str, Path], x: Tensor) -> tuple[State | None, tup
             )
         found[key], notes = values[None].to(x), notes + own
     return found or None, notes
+
+
+def image_of(file: Path, like: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """A file's image with the channels of `like`, and what to say of it."""
+    picture = read_image(file, like.shape[1])
+    return picture.pixels, tuple(picture.notes)
 
 
 def makes_colour(walker: Walker, like: Tensor) -> bool:
@@ -130,10 +141,10 @@ def makes_colour(walker: Walker, like: Tensor) -> bool:
         return loses_colour(walker.parts.degradation, like)
 
 
-def loses_colour(degradation: Degradation, like: Tensor) -> bool:
+def loses_colour(degradation: Hosted, like: Tensor) -> bool:
     """Whether a degradation leaves no colour in images like (1, 3, H, W)."""
     colours = rand(like, generators(0, 1)) * 2 - 1
-    x = degradation.degrade(colours, expand(1.0, colours), degradation.draw(colours, generators(0, 1)))
+    x = degradation.degrade(colours, expand(1.0, colours), degradation.stand_in(colours))
     return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
 

@@ -10,7 +10,7 @@ from rethaw.api import Observation, RethawError, Sampler, State
 from rethaw.config.model import Precision
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.restorer.conditioners import check_read
-from rethaw.ops import expand, generators
+from rethaw.ops import expand
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Measurement:
 
     def observation(self, y: Tensor, severity: float | Tensor, state: State | None) -> Observation:
         """What samplers get. Raises RethawError where ξ is random and nobody gives it, or gives something else."""
-        drawn = self.degradation.draw(y[:1], generators(0, 1))
+        drawn = self.degradation.stand_in(y)
         check_read("state", state or (), tuple(drawn), f"{self.degradation.name} draws no state.")
         if state is None and drawn:
             raise RethawError(

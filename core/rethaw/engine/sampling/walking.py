@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from rethaw.api import Degradation, Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
+from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
 from rethaw.config.model import Config
 from rethaw.engine.classifier.guiding import Classifier, toward_label
 from rethaw.engine.degradation.hosted import Hosted, form_of
@@ -20,7 +20,7 @@ from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.restorer.tiles import tile_size
 from rethaw.engine.run import CLASSIFIER, Run
-from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps
+from rethaw.engine.sampling.checks import all_severities, check_start, checked_state, checked_steps, for_walk
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.ops import expand, generators, severity_rows, through_mask
 
@@ -107,6 +107,7 @@ class Walker:
         item = self.parts.sampler_item(how.sampler, how.steps)
         sampler: Sampler = self.parts.build(item)
         state = checked_state(sampler, item.use, degradation, x, state, observation)
+        degradation = for_walk(degradation, x, expand(start, x), state)
         given = x.dtype
         if precise(config, self.parts.device):
             x, state = x.double(), state and {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
@@ -199,15 +200,15 @@ class Walker:
     # --- from nothing ---------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def start(self, n: int, size: tuple[int, int] | None, seed: int, first: int = 0) -> tuple[Tensor, State]:
+    def start(self, n: int, size: tuple[int, int] | None, seed: int, first: int = 0) -> tuple[Tensor, State | None]:
         """Draws n samples of x_1, with their states, to generate from; size: (H, W), as in training if None."""
         shape = (self.parts.config.restorer.channels, *size) if size else self.image_shape
         if not shape:
             raise RethawError("the run does not say how large its images are", "Give a size: --size 64.")
         return self.first(torch.empty(n, *shape, device=self.parts.device), generators(seed, n, first))
 
-    def first(self, like: Tensor, rng: Rng) -> tuple[Tensor, State]:
-        """Draws as many x_1, and their states, as `like` has images, in its shape."""
+    def first(self, like: Tensor, rng: Rng) -> tuple[Tensor, State | None]:
+        """Draws as many x_1, and their states, as `like` has images, in its shape; None where only data have states."""
         degradation = self.parts.degradation
         if has_prior(degradation):
             return degradation.prior(like, rng)
@@ -217,7 +218,8 @@ class Walker:
                 f"{degradation.name} has no distribution of x_1 to generate from, and the run has no fitted prior",
                 "Set prior: {use: core.mixture} and train.",
             )
-        return prior.sample(self.fitted, like, rng), degradation.draw(like, rng)
+        x = prior.sample(self.fitted, like, rng)
+        return x, None if degradation.fields else degradation.draw(like, rng)
 
 
 def on(device: torch.device, state: State | None) -> State | None:
@@ -236,7 +238,7 @@ def last(steps: Iterator[Step]) -> Step:
 
 
 def masked(
-    degradation: Degradation, x: Tensor, t: Tensor, state: State | None, observation: Observation | None, noise: float
+    degradation: Hosted, x: Tensor, t: Tensor, state: State | None, observation: Observation | None, noise: float
 ) -> tuple[Tensor, Observation | None, tuple[Tensor, Tensor] | None]:
     """Images x, or the observation, with their holes as a known mask leaves them, whatever was painted there.
 
@@ -247,7 +249,7 @@ def masked(
         y, measured, t, ξ, noise = observation
         y, shown = through_mask(measured, y, t, ξ)
         observation = observation._replace(y=y)
-    elif state is not None and state.keys() >= degradation.draw(x[:1], generators(0, 1)).keys():
+    elif state is not None and state.keys() >= degradation.stand_in(x).keys():
         x, shown = through_mask(degradation, x, expand(t, x), state)
         y = x
     else:

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 
 from rethaw.api import Dataset, Item, RethawError
 from rethaw.config.model import Config
+from rethaw.engine.degradation.fields import asked_of
+from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.faults import broken, naming
 from rethaw.ops import mix_seed
 
@@ -115,8 +117,14 @@ def own_session(worker: int) -> None:
         os.setsid()
 
 
-def first_images(data: Dataset, config: Config, count: int) -> Iterator[Tensor]:
-    """Clean images for looking at and for fitting priors, in small batches (B, C, H, W)."""
+def first_batches(data: Dataset, config: Config, count: int) -> Iterator[dict[str, Any]]:
+    """Items for looking at and for fitting priors, in small batches."""
     order = training_order(data, config, count)
     for start in range(0, count, 16):
-        yield order.batch(start, min(16, count - start))["image"]
+        yield order.batch(start, min(16, count - start))
+
+
+def for_batch(degradation: Hosted, batch: Mapping[str, Any], config: Config) -> Hosted:
+    """A degradation for the items of a batch. Raises RethawError where they lack a field that it asks for."""
+    dataset = config.data.use if config.data else "the dataset"
+    return degradation.for_items(asked_of(batch, dataset, degradation.fields, degradation.name))

@@ -15,7 +15,7 @@ from rethaw.engine.faults import broken, naming
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.tiles import tiled
-from rethaw.engine.training.examples import first_images, training_order
+from rethaw.engine.training.examples import first_batches, for_batch, training_order
 from rethaw.engine.training.memory import kept, size_of
 from rethaw.ops import generators, mix_seed, seeded
 
@@ -23,8 +23,9 @@ from rethaw.ops import generators, mix_seed, seeded
 def preflight(parts: Parts, data: Dataset) -> tuple[int, ...]:
     """Tries the data and the degradation; the shape of one image."""
     config = parts.config
-    like = next(first_images(data, config, 2))
-    probe(parts.degradation, like)
+    batch = next(first_batches(data, config, 2))
+    like: Tensor = batch["image"]
+    probe(for_batch(parts.degradation, batch, config), like)
     return tuple(like.shape[1:])
 
 
@@ -53,8 +54,9 @@ def fit_prior(parts: Parts, data: Dataset, count: int = 256) -> dict[str, Tensor
         return {}
 
     def fully_degraded() -> Iterator[Tensor]:
-        for i, x0 in enumerate(first_images(data, config, min(count, 16 * len(data)))):
+        for i, batch in enumerate(first_batches(data, config, min(count, 16 * len(data)))):
+            x0, degradation = batch["image"], for_batch(parts.degradation, batch, config)
             rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "prior", i, j)) for j in range(len(x0))]
-            yield degraded(parts.degradation, x0, 1.0, rngs)[0]
+            yield degraded(degradation, x0, 1.0, rngs)[0]
 
     return dict(prior.fit(fully_degraded()))

@@ -10,7 +10,7 @@ from rethaw.engine.degradation.observe import observe
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.run import LOG, Run
-from rethaw.engine.training.examples import training_order
+from rethaw.engine.training.examples import for_batch, training_order
 from rethaw.engine.training.progress import read_log
 from rethaw.ops import generators
 
@@ -29,7 +29,7 @@ def draw_progress(parts: Parts, data: Dataset, restorer: Restorer, step: int, ru
     x0 = batch["image"].to(device)
     rngs = generators(config.seed, COUNT)
     t = torch.linspace(1 / COUNT, 1, COUNT, device=device, dtype=x0.dtype)
-    state = parts.degradation.draw(x0, rngs)
+    state = for_batch(parts.degradation, batch, config).draw(x0, rngs)
     x_t = parts.degradation.degrade(x0, t, state)
     cond = parts.conditioners.of_items({**batch, "image": x0}, x0, rngs)
     training, reading = restorer.training, parts.parameterization

@@ -20,6 +20,7 @@ from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import estimation_loss
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.run import CHECKPOINT, LOG, Run
+from rethaw.engine.training.examples import for_batch
 from rethaw.engine.training.memory import check_memory
 from rethaw.engine.training.objective import Objective
 from rethaw.engine.training.preflight import fit_prior, preflight, rehearse
@@ -121,7 +122,7 @@ class RestorerTask:
         x0: Tensor = batch["image"].to(device)
         rngs = [torch.Generator().manual_seed(mix_seed(config.seed, "degrade", p)) for p in positions]
         t = self.objective.severities(x0, positions, rngs)
-        state = parts.degradation.draw(x0, rngs)
+        state = for_batch(parts.degradation, batch, config).draw(x0, rngs)
         seen = x_t = observe(parts.degradation.degrade(x0, t, state), config.observation, rngs)
         cond = parts.conditioners.of_items(batch, x0, rngs, drop=True)
         seed, name = mix_seed(config.seed, "network", positions[0]), config.backbone.use

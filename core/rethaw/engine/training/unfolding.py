@@ -35,7 +35,7 @@ class Unfolding:
         self.parts, self.how, self.network, self.seed = parts, how, network, parts.config.seed
         self.sampler: StepSampler[Any] = parts.build(parts.sampler_item("core.cold"))
         degradation = parts.degradation
-        given = known(degradation, degradation.draw(torch.zeros(1, *image_shape), Generator()))
+        given = known(degradation, degradation.stand_in(torch.zeros(1, *image_shape)))
         missing = self.sampler.check(degradation, given)
         if parts.config.consistency:
             missing = missing or problem(degradation, given, None)
