@@ -74,24 +74,27 @@ def half_size(chroma: Tensor, table: Tensor) -> Tensor:
 
 
 def code(x: Tensor, table: Tensor) -> Tensor:
-    """Rounds the cosine coefficients of 8 x 8 blocks to multiples of table (B, 1, 8, 8); the last blocks are filled."""
+    """Rounds the cosine coefficients of 8 x 8 blocks to multiples of table (B, 1, 8, 8); the last blocks are filled.
+
+    A block is a vector of 64 values, so that its transform is one product with a 64 x 64 matrix.
+    """
     batch, channels, height, width = x.shape
     padded = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
     down, across = padded.shape[-2] // 8, padded.shape[-1] // 8
-    blocks = padded.view(batch, channels * down, 8, across, 8).transpose(2, 3)
-    dct, table = COSINES.like(x), table.unsqueeze(2)
-    scaled = dct @ blocks @ dct.T / table
-    rounded = scaled + (scaled.round() - scaled).detach()
-    pixels = (dct.T @ (rounded * table) @ dct).transpose(2, 3)
+    blocks = padded.view(batch, channels * down, 8, across, 8).transpose(2, 3).reshape(batch, -1, 64)
+    dct, table = COSINES.like(x), table.reshape(batch, 1, 64)
+    scaled = blocks @ dct.T / table
+    rounded = scaled + (scaled.round() - scaled).detach() if scaled.requires_grad else scaled.round_()
+    pixels = ((rounded * table) @ dct).view(batch, channels * down, across, 8, 8).transpose(2, 3)
     return pixels.reshape(batch, channels, down * 8, across * 8)[..., :height, :width]
 
 
 def cosines() -> Tensor:
-    """The orthonormal 8-point DCT-II."""
+    """The orthonormal DCT-II of 8 x 8 values, (64, 64)."""
     k, n = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
     rows = torch.cos(math.pi * k * (2 * n + 1) / 16) / 2
     rows[0] /= math.sqrt(2)
-    return rows
+    return torch.kron(rows, rows)
 
 
 COSINES = Constant(cosines())

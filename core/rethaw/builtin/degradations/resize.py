@@ -12,6 +12,9 @@ from rethaw.builtin.degradations.photo_params import Resize as Params
 from rethaw.ops import rand, separable
 
 CUBIC = -0.75  # of the bicubic kernel, as torch and OpenCV have it
+REACH = 2  # pixels on either side of a place that a kernel weighs
+
+Kernel = Callable[[Tensor], Tensor]
 
 
 class Resize:
@@ -58,37 +61,42 @@ class Resize:
 
     def of_each(self, chosen: Tensor, source: Tensor, target: Tensor, width: int, height: int) -> Tensor:
         """The matrix (B, height, width) of each image's method, from `source` pixels to `target` (B, 1, 1)."""
-        to = torch.arange(height, device=source.device, dtype=source.dtype).view(1, -1, 1)
-        at = torch.arange(width, device=source.device, dtype=source.dtype).view(1, 1, -1)
-        found = source.new_zeros(())
-        for i, mode in enumerate(self.params.modes):
-            found = torch.where((chosen == i).view(-1, 1, 1), MODES[mode](to, at, source, target), found)
+        modes, to = self.params.modes, torch.arange(height, device=source.device, dtype=source.dtype).view(1, -1, 1)
+        kernels = [KERNELS[mode] for mode in modes if mode in KERNELS]
+        which = torch.tensor([mode != "area" for mode in modes]).cumsum(0).sub(1).clamp_min(0).to(chosen.device)
+        found = sampled(kernels, which[chosen], to, source, target, width) if kernels else None
+        if "area" in modes:
+            means = area(to, source, target, width)
+            averaged = (chosen == modes.index("area")).view(-1, 1, 1)
+            found = means if found is None else torch.where(averaged, means, found)
+        assert found is not None
         return found * (to < target)
 
 
-def area(to: Tensor, at: Tensor, source: Tensor, target: Tensor) -> Tensor:
+def area(to: Tensor, source: Tensor, target: Tensor, width: int) -> Tensor:
     """The mean over the pixels from ⌊i n/m⌋ to ⌈(i + 1) n/m⌉, as torch has it."""
-    first, end = (to * source / target).floor(), ((to + 1) * source / target).ceil()
-    inside = ((at >= first) & (at < end)).to(source.dtype)
-    return inside / inside.sum(-1, keepdim=True).clamp_min(1)
+    at = torch.arange(width, device=to.device, dtype=to.dtype)
+    first = (to * source / target).floor()
+    end = torch.minimum(((to + 1) * source / target).ceil(), source)
+    return ((at >= first) & (at < end)) / (end - first).clamp_min(1)
 
 
-def sampled(kernel: Callable[[Tensor], Tensor], reach: int) -> Callable[..., Tensor]:
-    """A method that weighs the pixels about a place by a kernel; beyond the border the nearest pixel."""
-
-    def weights(to: Tensor, at: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        place = (to + 0.5) * source / target - 0.5
-        found = kernel(at - place) * (at < source)
-        for beyond in range(1, reach + 1):
-            found = (
-                found + kernel(-beyond - place) * (at == 0) + kernel(source - 1 + beyond - place) * (at == source - 1)
-            )
-        return found
-
-    return weights
+def sampled(kernels: list[Kernel], which: Tensor, to: Tensor, source: Tensor, target: Tensor, width: int) -> Tensor:
+    """The pixels about a place weighed by each image's kernel; beyond the border the nearest pixel."""
+    place = (to + 0.5) * source / target - 0.5
+    at = place.floor() + torch.arange(1 - REACH, REACH + 1, device=to.device, dtype=to.dtype)
+    weights = kernels[0](at - place)
+    for i, kernel in enumerate(kernels[1:], 1):
+        weights = torch.where((which == i).view(-1, 1, 1), kernel(at - place), weights)
+    index = torch.minimum(at.clamp_min(0), source - 1).long()
+    matrix = weights.new_zeros(*weights.shape[:2], width)
+    for tap in range(2 * REACH):  # one after the other, so that no sum has an order that a GPU may choose
+        matrix.scatter_add_(2, index[..., tap : tap + 1], weights[..., tap : tap + 1])
+    return matrix
 
 
 def triangle(x: Tensor) -> Tensor:
+    """Of linear interpolation."""
     return (1 - x.abs()).clamp_min(0)
 
 
@@ -100,4 +108,4 @@ def cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))
 
 
-MODES: dict[str, Callable[..., Tensor]] = {"area": area, "bilinear": sampled(triangle, 1), "bicubic": sampled(cubic, 2)}
+KERNELS: dict[str, Kernel] = {"bilinear": triangle, "bicubic": cubic}
