@@ -35,6 +35,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("core.mixture", {"of": [{"use": "core.mask"}, {"use": "kornia.gaussian_blur"}]}),
     ("core.pair", {"noise": 0.3, "field": "seen"}),
     ("core.mixture", {"of": [{"use": "core.pair"}, {"use": "core.mask"}]}),
+    ("core.chain", {"shuffle": True, "of": [{"use": "core.resize", "chance": 0.5}, {"use": "core.kernel_blur"}]}),
+    ("core.poisson_noise", {"grey": 0.5, "chance": 0.5, "strengths": [0.2, 1.0]}),
+    ("core.additive_noise", {"grey": 0.5}),
+    ("core.kernel_blur", {"taps": [7, 25], "kernels": [0, 0, 0, 1, 0, 1]}),
+    ("core.resize", {"scale": [0.2, 0.8], "modes": ["area"]}),
     ("kornia.gaussian_blur", {"sigma_max": 2.0}),
     ("kornia.gaussian_blur", {"sigma_max": 5.0, "schedule": "exponential", "span": [0.2, 0.9]}),
     ("kornia.cumulative_blur", {"routine": "special_6"}),
@@ -46,7 +51,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 """Degradations with parameters and host keys that matter."""
 
-NEEDED: dict[str, dict[str, Any]] = {"core.mixture": {"of": [{"use": "core.mask"}, {"use": "core.gaussian_noise"}]}}
+TWO = {"of": [{"use": "core.mask"}, {"use": "core.gaussian_noise"}]}
+NEEDED: dict[str, dict[str, Any]] = {"core.mixture": TWO, "core.chain": TWO}
 """Parameters of what cannot be built without any."""
 
 EXCEPTIONS: dict[str, set[str]] = {

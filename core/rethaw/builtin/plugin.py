@@ -8,6 +8,7 @@ from rethaw.builtin.classifiers import params as classifiers
 from rethaw.builtin.conditioners import params as conditioners
 from rethaw.builtin.datasets import params as datasets
 from rethaw.builtin.degradations import params as degradations
+from rethaw.builtin.degradations import photo_params as photo
 from rethaw.builtin.metrics import params as metrics
 from rethaw.builtin.priors import params as priors
 from rethaw.builtin.samplers.cold import params as cold
@@ -17,7 +18,7 @@ from rethaw.builtin.samplers.noise import params as noise
 
 @hookimpl
 def rethaw_degradations() -> list[Spec]:
-    return degradations.SPECS
+    return [*degradations.SPECS, *photo.SPECS]
 
 
 @hookimpl

@@ -32,6 +32,10 @@ def restore(
         float | None,
         typer.Option(help="How degraded the images are, in (0, 1] (default: what the run estimates, or 1)."),
     ] = None,
+    enlarge: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Make them so many times as high and wide (default: the pipeline's, or 1)."),
+    ] = None,
     degrade: Annotated[bool, typer.Option("--degrade", help="The images are clean: degrade them first.")] = False,
     state: Annotated[
         list[str] | None,
@@ -57,6 +61,8 @@ def restore(
 
         rethaw restore runs/deblur photos/ --degrade --sampler core.naive --steps 50 --animate
 
+        rethaw restore runs/enlarge small.png --enlarge 2
+
         rethaw restore runs/inpaint holed.png --state mask=mask.png
 
         rethaw restore runs/noise blurred.png --measurement "{use: kornia.gaussian_blur, bits: 8}" --sampler core.ddrm
@@ -73,6 +79,11 @@ def restore(
             "--state goes with images that are degraded already; --degrade draws a state of its own",
             "Leave out one of the two.",
         )
+    if degrade and enlarge:
+        raise RethawError(
+            "--enlarge goes with small pictures; --degrade takes clean ones, as large as they shall be",
+            "Leave out one of the two.",
+        )
     images, overrides = without_overrides(images)
     loaded = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
     walker = loaded.restoring
@@ -87,12 +98,12 @@ def restore(
     how = sampling.how(walker.parts.config, walker.parts.registry)
     how = with_drawn_state(how, walker.parts) if drawn else how
     masks = {} if drawn else {key: Path(file) for key, file in pairs(state, "--state").items()}
-    job = Job(severity, how, degrade, masks, strip, animate)
+    job = Job(severity, how, degrade, masks, strip, animate, enlarge)
     with bar("restoring", len(left)) as done:
         report = Batch(walker, folder, job, done, warn).run([files[i] for i in left], [names[i] for i in left])
     tuned = loaded.tuned is not None and sampling.sampler is None and sampling.steps is None
     content = {"run": run, "severity": severity, "degraded": degrade, "state": masks, "tuned": tuned}
-    content |= described(walker.parts, how)
+    content |= {"enlarge": enlarge, **described(walker.parts, how)}
     there = [f"{names[i]}.png" for i in range(len(names)) if i not in set(left)]
     rows = {"images": [*earlier_rows(folder / "report.json", there, content), *report.images], "failed": report.failed}
     write_json(folder / "report.json", {**content, **rows})

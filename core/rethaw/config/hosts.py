@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 
 UnitInterval = Annotated[float, Ge(0), Le(1)]
 Knot = tuple[UnitInterval, UnitInterval]
@@ -21,14 +21,21 @@ class DegradationHost:
     span: [a, b], the part of t in which its strength u goes from 0 to 1 (full strength after b).
     schedule: the warp from t to u: linear, cosine, exponential, or knots [[t, u], …] from [0, 0] on.
     levels: u takes that many values, as published discrete degradations do; level i is t = (i+1)/levels.
+    chance: how often an image meets it at all; the other images are left as they are, at every t.
+    strengths: [low, high]: what u is multiplied by, drawn uniformly once for each image.
     """
 
     id: str | None = None
     span: Knot = (0.0, 1.0)
     schedule: Literal["linear", "cosine", "exponential"] | Annotated[tuple[Knot, ...], MinLen(2)] = "linear"
     levels: Annotated[int, Ge(1)] | None = None
+    chance: Annotated[float, Gt(0), Le(1)] = 1.0
+    strengths: Knot = (1.0, 1.0)
 
     def __post_init__(self) -> None:
+        low, high = self.strengths
+        if low > high or high == 0:
+            raise ValueError(f"strengths is [low, high] with low <= high and high above 0, not {[low, high]}")
         if self.span[0] >= self.span[1]:
             raise ValueError(f"span is [a, b] with a < b, not {list(self.span)}")
         if not isinstance(self.schedule, str):
@@ -37,6 +44,11 @@ class DegradationHost:
                 raise ValueError("the knots of a schedule go from [0, 0] to [1, u] with t increasing")
             if any(b < a for a, b in pairwise(us)):
                 raise ValueError("the u of a schedule's knots must not fall")
+
+    @property
+    def varies(self) -> bool:
+        """Whether each image has a strength of its own."""
+        return self.chance < 1 or self.strengths != (1.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class RestorerConfig:
     variance: fixed, or learned as a second half of the output's channels, for core.ddpm (2102.09672).
     clip: clips the estimate to [-1, 1] when sampling.
     channels: of the images: 3 for colour, 1 for grey.
+    enlarge: how many times as high and wide as its file a picture is made before it is restored, each pixel a square.
     tile: images with a longer side than this are restored in overlapping tiles of this size, in pixels; 0 never tiles.
     """
 
@@ -71,6 +72,7 @@ class RestorerConfig:
     variance: Literal["fixed", "learned"] = "fixed"
     clip: bool = True
     channels: Annotated[int, Ge(1), Le(4)] = 3
+    enlarge: Annotated[int, Ge(1), Le(8)] = 1
     tile: Annotated[int, Ge(0)] = 512
 
     def __post_init__(self) -> None:

@@ -102,9 +102,16 @@ class Pipeline:
         """Walks from degraded images (B, C, H, W) to restored ones; yields each station. See `Walker.trajectory`."""
         return self.walker.restoring.trajectory(x, severity, How(**how), state=state, generator=generator)
 
-    def restore(self, images: Any, severity: Severity = None, state: Known = None, **how: Unpack[Options]) -> Any:
+    def restore(
+        self,
+        images: Any,
+        severity: Severity = None,
+        state: Known = None,
+        enlarge: int | None = None,
+        **how: Unpack[Options],
+    ) -> Any:
         """Restores images that are degraded already; see `rethaw.engine.sampling.files.restore_images`."""
-        return restore_images(self.walker.restoring, images, severity, How(**how), state)
+        return restore_images(self.walker.restoring, images, severity, How(**how), state, enlarge)
 
     def estimate(self, x: Tensor) -> Tensor:
         """The severity (B,) of degraded images (B, C, H, W), by the run's own estimate; 1 where it learnt none."""

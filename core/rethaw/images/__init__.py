@@ -5,6 +5,7 @@ leaves out is said in `Picture.notes`.
 """
 
 from rethaw.images.accept import ImageLike, Result, to_picture
+from rethaw.images.enlarge import enlarged, repeated
 from rethaw.images.find import Found, find_images, search_images, some
 from rethaw.images.listing import SUFFIXES, Listing, ending, list_folder
 from rethaw.images.mask import Mask, read_mask, read_state

@@ -23,7 +23,8 @@ from rethaw.ops.colour import LUMA, hue_rotation
 from rethaw.ops.correlation import border, correlate, fast, fast_sides, pad, unpad
 from rethaw.ops.draws import generators, mix_seed, rand, randn, seeded
 from rethaw.ops.features import detail, sinusoids
-from rethaw.ops.jpeg import JPEG_CHROMINANCE, JPEG_LUMINANCE
+from rethaw.ops.groups import only
+from rethaw.ops.jpeg import JPEG_CHROMINANCE, JPEG_LUMINANCE, jpeg_coded, jpeg_table
 from rethaw.ops.layers import zeroed
 from rethaw.ops.linear import (
     Constant,

@@ -15,6 +15,10 @@ CERTAIN = 2 - 2e-6  # float32 tells probabilities below one apart up to here
 
 def poisson_quantile(λ: Tensor, z: Tensor) -> Tensor:
     """The quantile Φ(z) of the Poisson distribution of mean λ, as whole numbers."""
+    if λ.device.type == "cpu" and not torch.compiler.is_compiling():  # whose sums are few, as a rule
+        found, few = _quantile_by_expansion(λ.clamp_min(FEW), z), λ < FEW
+        found[few] = _quantile_by_sum(λ[few], z.expand_as(λ)[few])
+        return found
     few = (λ < FEW).to(λ.dtype)
     return torch.lerp(_quantile_by_expansion(λ.clamp_min(FEW), z), _quantile_by_sum(λ.clamp_max(FEW), z), few)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from rethaw.api import Rng, State
 from rethaw.builtin.degradations.params import Blend
 from rethaw.builtin.degradations.params import GaussianNoise as Params
-from rethaw.ops import AlphaBar, Blending, randn
+from rethaw.builtin.degradations.photo_params import AdditiveNoise as AdditiveParams
+from rethaw.ops import AlphaBar, Blending, per_image, rand, randn
 
 
 class GaussianNoise(Blending):
@@ -35,3 +36,21 @@ class GaussianNoise(Blending):
         ᾱ = self.alpha_bar(u)
         σ2 = (1 - ᾱ).clamp_min(0)
         return ᾱ.sqrt(), σ2 if self.params.process == "sub_vp" else σ2.sqrt()  # sub-VP: 2011.13456, eq. 29
+
+
+class AdditiveNoise(Blending):
+    """D(x0, u, z) = x0 + u·sigma·z with z ~ N(0, I), or one z for all channels."""
+
+    def __init__(self, params: AdditiveParams) -> None:
+        self.params = params
+        self.gaussian = params.grey == 0
+
+    def draw(self, like: Tensor, generator: Rng) -> State:
+        z = randn(like, generator)
+        if self.params.grey == 0:
+            return {"z": z}
+        grey = rand(like, generator, ()) < self.params.grey
+        return {"z": torch.where(per_image(grey, like) > 0, z[:, :1], z)}
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(u), u * self.params.sigma

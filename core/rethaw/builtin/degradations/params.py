@@ -43,9 +43,11 @@ class PoissonNoise:
     """Photon noise: each value is a whole number of photons, Poisson-distributed about the clean one.
 
     photons: that a white pixel has at full strength; at strength u it has photons / u².
+    grey: share of the images whose noise is that of their luma, alike in all channels.
     """
 
     photons: Annotated[float, Gt(0)] = 10.0
+    grey: Unit = 0.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,18 @@ class Mixture:
     weights: tuple[Annotated[float, Gt(0)], ...] | None = None
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Degrades each image by several degradations, one after the other; with `chance` and `strengths` of each, its own.
+
+    of: the members, a list of degradations.
+    shuffle: each image meets them in an order of its own, drawn at random (2103.14006).
+    """
+
+    of: tuple[Any, ...] = ()
+    shuffle: bool = False
+
+
 SPECS: list[Spec] = [
     degradation(
         "gaussian_noise",
@@ -248,10 +262,9 @@ SPECS: list[Spec] = [
         summary="Fades colours towards grey.",
     ),
     degradation(
-        "mixture",
-        Mixture,
-        target=f"{AT}.mixture:Mixture",
-        memory=5.0,
-        summary="One of several degradations, drawn for each image.",
+        "mixture", Mixture, target=f"{AT}.members:Mixture", summary="One of several degradations, drawn for each image."
+    ),
+    degradation(
+        "chain", Chain, target=f"{AT}.members:Chain", summary="Several degradations, in an order drawn for each image."
     ),
 ]

@@ -1,4 +1,4 @@
-"""Degradations as the host uses them: t becomes strength u, values the declared range.
+"""Degradations as the host uses them: t becomes strength u, each image's own, and values the declared range.
 
 Samplers and the trainer see only what is here and in `composition`. Optional methods (infer, prior, coefficients,
 adjoint, svd) exist on a hosted degradation exactly when the component behind it has them, so that
@@ -21,11 +21,15 @@ from rethaw.config.hosts import DegradationHost
 from rethaw.engine.degradation.fields import NONE, Fields, on
 from rethaw.engine.degradation.walk import Walk
 from rethaw.engine.faults import broken, fault, naming
-from rethaw.ops import Constant, generators, level
+from rethaw.ops import Constant, generators, level, only, rand
 
 PROMISES = ("bounded", "differentiable", "compilable")
 MEMORY = 4.0  # that a call may take, its result included, in input batches
 OPTIONAL = ("infer", "prior", "coefficients", "adjoint", "svd")
+GIVEN_STATE = ("adjoint", "svd")
+"""Those that are told the strength of each image, where it was drawn."""
+STRENGTH = "strength"
+"""The state's key of what an image's u is multiplied by, (B,), 0 where the image does not meet the degradation."""
 RATE = 4.0  # of the exponential schedule: u = (e^{RATE t} - 1) / (e^RATE - 1)
 
 Warp = Callable[[Tensor], Tensor]
@@ -98,8 +102,9 @@ class HostedComponent(Hosted):
 
         self.name, self.operator, self.id = name, operator, host.id or name.rpartition(".")[2]
         self.fields, self.items = tuple(getattr(operator, "fields", ())), NONE
-        self.z_key, self.levels = getattr(operator, "z_key", "z"), host.levels or trait("levels")
-        self.linear, self.gaussian = bool(trait("linear")), bool(trait("gaussian"))
+        self.z_key, self.host = getattr(operator, "z_key", "z"), host
+        self.levels = host.levels or (None if host.varies else trait("levels"))
+        self.linear, self.gaussian = bool(trait("linear")), bool(trait("gaussian")) and not host.varies
         self.continuous = bool(trait("continuous")) and host.levels is None
         self.t_min = float(trait("t_min"))
         self.channels = trait("channels")
@@ -113,7 +118,7 @@ class HostedComponent(Hosted):
 
     def offer(self) -> None:
         """Makes the optional methods that the component has public."""
-        for method in OPTIONAL:
+        for method in GIVEN_STATE if self.host.varies else OPTIONAL:
             if hasattr(self.operator, method) and not (method == "coefficients" and self.unit):
                 setattr(self, method, getattr(self, f"_{method}"))
 
@@ -133,9 +138,10 @@ class HostedComponent(Hosted):
         bound.offer()
         return bound
 
-    def u(self, t: Tensor) -> Tensor:
-        """Strength of severity t."""
-        return t if self.warp is None else self.warp(t)
+    def u(self, t: Tensor, state: State | None = None) -> Tensor:
+        """Strength of severity t, for each image times its own where that was drawn."""
+        u = t if self.warp is None else self.warp(t)
+        return u * state[STRENGTH].to(u.dtype) if self.host.varies and state and STRENGTH in state else u
 
     def settle(self, t: Tensor) -> Tensor:
         return settled(t, *self.stairs)
@@ -145,13 +151,26 @@ class HostedComponent(Hosted):
         with naming(self.name, "drawing its state"):
             drawn: State = self.operator.draw(like, generator)
         handed_on = not self.fields or hasattr(self.operator, "for_items")
-        return drawn if handed_on else {**drawn, **on(like, self.items, self.fields, self.name)}
+        drawn = drawn if handed_on else {**drawn, **on(like, self.items, self.fields, self.name)}
+        return {**drawn, STRENGTH: self.drawn_strength(like, generator)} if self.host.varies else drawn
+
+    def drawn_strength(self, like: Tensor, generator: Rng) -> Tensor:
+        """(B,), at least in float32."""
+        low, high = self.host.strengths
+        met, at = rand(like.to(torch.promote_types(like.dtype, torch.float32)), generator, (2,)).unbind(1)
+        return (met < self.host.chance) * torch.lerp(at.new_tensor(low), at.new_tensor(high), at)
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """In parts of the batch where the component needs more memory than is granted."""
         if self.walk and (x := self.walk.degrade(x0, t, state[self.z_key])) is not None:
             return x
         self.check_channels(x0)
+        if self.host.chance < 1 and STRENGTH in state:
+            return only(state[STRENGTH] > 0, self.in_parts, x0, t, state)
+        return self.in_parts(x0, t, state)
+
+    def in_parts(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
+        """D(x0, t, ξ), some images at a time where one call would take too much memory."""
         parts = min(self.parts, x0.shape[0])
         if parts <= 1:
             return self.at_once(x0, t, state)
@@ -161,7 +180,7 @@ class HostedComponent(Hosted):
     def at_once(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """D(x0, t, ξ) in one call of the component, whose answer is checked."""
         try:
-            x = self.operator.degrade(self.enter(x0), self.u(t), state)
+            x = self.operator.degrade(self.enter(x0), self.u(t, state), state)
         except RethawError:
             raise
         except (Exception, SystemExit) as error:
@@ -207,12 +226,12 @@ class HostedComponent(Hosted):
 
     def _adjoint(self, y: Tensor, t: Tensor, state: State) -> Tensor:
         with naming(self.name, "applying its adjoint"):
-            found: Tensor = self.operator.adjoint(y, self.u(t), state)
+            found: Tensor = self.operator.adjoint(y, self.u(t, state), state)
         return found
 
     def _svd(self, like: Tensor, t: Tensor, state: State) -> SVD:
         with naming(self.name, "giving its singular values"):
-            found: SVD = self.operator.svd(like, self.u(t), state)
+            found: SVD = self.operator.svd(like, self.u(t, state), state)
         return found
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from rethaw.api import RethawError, State
 from rethaw.engine.degradation.hosted import Hosted
 from rethaw.engine.restorer.tiles import tile_progress
+from rethaw.engine.sampling import enlarging
 from rethaw.engine.sampling.film import Film, Frame
 from rethaw.engine.sampling.how import AS_PIPELINE, How
 from rethaw.engine.sampling.walking import Walker, last
-from rethaw.images import Picture, Result, read_image, read_state, to_picture
+from rethaw.images import Picture, Result, enlarged, read_image, read_state, repeated, to_picture
 from rethaw.ops import expand, generators, rand
 
 STATIONS, FRAMES = 8, 40
@@ -30,6 +31,7 @@ class Job:
 
     severity: of the image; None: what the run estimates, else 1. degrade: the image is clean and degraded first.
     state: a known state, by key the file that holds it. strip, animate: whether stations of the way are kept for them.
+    enlarge: how many times as high and wide it becomes; None: as the pipeline says.
     """
 
     severity: float | None = None
@@ -38,6 +40,7 @@ class Job:
     state: Mapping[str, Path] = field(default_factory=dict)
     strip: bool = False
     animate: bool = False
+    enlarge: int | None = None
 
 
 class Restored(NamedTuple):
@@ -77,6 +80,8 @@ def restore_picture(
     watch: Watch = lambda _: None,
 ) -> Restored:
     """Restores a picture; its transparency, greyness, depth and metadata stay. index: its number, for the seed."""
+    ratio, job, told = enlarging_job(walker, job)
+    picture = enlarged(picture, ratio) if ratio > 1 else picture
     seed, x = walker.seed(job.how), picture.pixels[None].to(walker.parts.device)
     fields = walker.parts.degrading.fields
     how, (state, notes) = job.how, (state, ()) if state else given_state(job.state, x, fields)
@@ -93,9 +98,22 @@ def restore_picture(
             frames.add(step, 0)
     coloured = picture.grey and makes_colour(walker, x)
     pixels, grey = step.x[0].cpu(), picture.grey and not coloured
-    restored = Result(**{**vars(picture), "pixels": pixels, "grey": grey, "notes": picture.notes + notes})
+    restored = Result(**{**vars(picture), "pixels": pixels, "grey": grey, "notes": picture.notes + told + notes})
     seen = replace(picture, pixels=x[0].cpu())
     return Restored(restored, seen, severity, estimated, [f for f in stations.frames if f.t > 0], frames.frames)
+
+
+def enlarging_job(walker: Walker, job: Job) -> tuple[int, Job, tuple[str, ...]]:
+    """How many times as large a picture becomes, the job with the severity of that, and what to say of it.
+
+    Clean pictures, which are degraded first, stay as large as they are.
+    """
+    ratio = 1 if job.degrade else job.enlarge or walker.parts.config.restorer.enlarge
+    if ratio == 1 or job.severity is not None:
+        return ratio, job, ()
+    by = walker.parts.measurement.degradation if walker.parts.measurement else walker.parts.degradation
+    severity, notes = enlarging.severity_of(by, ratio, walker.parts.config.restorer.channels)
+    return ratio, replace(job, severity=severity), notes
 
 
 def severity_of(walker: Walker, x: Tensor, job: Job) -> tuple[float, bool]:
@@ -148,23 +166,33 @@ def loses_colour(degradation: Hosted, like: Tensor) -> bool:
     return bool((x - x.mean(1, keepdim=True)).abs().max() < 1e-3)
 
 
-def restore_images(walker: Walker, images: Any, severity: float | Tensor | None, how: How, state: State | None) -> Any:
+def restore_images(
+    walker: Walker,
+    images: Any,
+    severity: float | Tensor | None,
+    how: How,
+    state: State | None,
+    enlarge: int | None = None,
+) -> Any:
     """Restores images that are degraded already: by the measurement, if there is one.
 
     A tensor (B, C, H, W) gives a tensor. A picture (a path, PIL image or numpy array) gives a `Result` as `rethaw
     restore` would write it, with `save(path)`; a list gives a list, of tensors where it has tensors (C, H, W).
     severity: one for all, one for each image (B,), or None for what the run estimates (1 where it has not learnt to).
-    state: of each image, batch first.
+    state: of each image, batch first. enlarge: how many times as high and wide the results are; None: as the pipeline
+    says.
     """
     if isinstance(images, Tensor):
+        ratio, job, _ = enlarging_job(walker, Job(enlarge=enlarge))
+        images, severity = repeated(images, ratio), job.severity if severity is None else severity
         return last(walker.restoration(images, severity, how, state=state)).x
     if not isinstance(images, (list, tuple)):
-        return restore_images(walker, [images], severity, how, state)[0]
+        return restore_images(walker, [images], severity, how, state, enlarge)[0]
     found: list[Picture | Tensor] = []
     for i, image in enumerate(images):
         picture = to_picture(image, walker.parts.config.restorer.channels)
         own = float(severity[i]) if isinstance(severity, Tensor) and severity.dim() else severity
-        job = Job(None if own is None else float(own), how.of_images(i, 1))
+        job = Job(None if own is None else float(own), how.of_images(i, 1), enlarge=enlarge)
         its = state and {key: v[i : i + 1] if len(v) == len(images) else v for key, v in state.items()}
         restored = restore_picture(walker, picture, job, i, its).picture
         found.append(restored.pixels if isinstance(image, Tensor) else restored)
