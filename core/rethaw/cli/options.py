@@ -45,7 +45,13 @@ def complete_samplers(incomplete: str) -> list[str]:
     return [name for name in Registry().names("sampler") if name.startswith(incomplete)]
 
 
-Run = Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.", autocompletion=complete_runs)]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A run folder, a hub id owner/name, or a YAML file whose backbone brings its weights.",
+        autocompletion=complete_runs,
+    ),
+]
 Pipeline = Annotated[
     str, typer.Argument(help="A YAML file, a recipe or a run folder.", autocompletion=complete_pipelines)
 ]
