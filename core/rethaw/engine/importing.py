@@ -23,8 +23,8 @@ HUB_FILES = ["*.json", "*.safetensors"]
 
 
 def import_run(
-    source: str,
-    folder: Path,
+    source: str | Path,
+    folder: str | Path,
     overrides: Sequence[str] = (),
     by: str | Component | None = None,
     download: bool = False,
@@ -35,9 +35,9 @@ def import_run(
     overrides: of the pipeline that the importer proposes. by: the importer, where more than one knows the source.
     download: fetch a hub id, `owner/name`, that is not in the cache. Raises RethawError for what cannot be imported.
     """
-    registry, run = registry or Registry(), Run(folder)
+    registry, run = registry or Registry(), Run(Path(folder))
     run.check_free(resume=False)
-    path = find_source(source, download, registry)
+    path = find_source(str(source), download, registry)
     item = by if isinstance(by, Component) else parse_component(by or who_knows(path, registry), "importer", registry)
     found = read(path, item, registry)
     tree = marked(dict(found.pipeline), Mark(f"what {item.use} proposes"))
