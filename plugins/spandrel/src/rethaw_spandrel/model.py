@@ -61,14 +61,15 @@ class Model(nn.Module):
         small = F.avg_pool2d(x_t, self.scale) if self.scale > 1 else x_t
         image = (small + 1) / 2
         if isinstance(self.descriptor, MaskedImageModelDescriptor):
-            out = self.filled(image, (x_t <= HOLE).all(1, keepdim=True).to(image.dtype))
-        else:
-            out = inspect.unwrap(type(self.descriptor).__call__)(self.descriptor, image)
+            return filled(self.descriptor, image, (x_t <= HOLE).all(1, keepdim=True).to(image.dtype)) * 2 - 1
+        call: Any = inspect.unwrap(type(self.descriptor).__call__)  # the same without inference mode, for gradients
+        out: Tensor = call(self.descriptor, image)
         return out * 2 - 1
 
-    def filled(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [0, 1] with what their masks (B, 1, H, W) hide; one by one, as spandrel takes them."""
-        return torch.cat([self.descriptor(x, m) for x, m in zip(image.split(1), mask.split(1), strict=True)])
+
+def filled(found: MaskedImageModelDescriptor[nn.Module], image: Tensor, mask: Tensor) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] with what their masks (B, 1, H, W) hide; one by one, as spandrel takes them."""
+    return torch.cat([found(x, m) for x, m in zip(image.split(1), mask.split(1), strict=True)])
 
 
 def described(params: Params) -> Described:
