@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
 
-EXAMPLES = {"sampler": "core.ddim, eta: 1", "metric": "perceptual.kid, features: lite0"}
+EXAMPLES = {
+    "sampler": "core.ddim, eta: 1",
+    "metric": "perceptual.kid, features: lite0",
+    "importer": "deepinv.denoiser, model: DRUNet",
+}
 """Components with parameters, by kind."""
 
 
