@@ -108,11 +108,14 @@ def find_source(source: str, download: bool, registry: Registry) -> Path:
 def not_here(source: str, download: bool, error: Exception, registry: Registry) -> tuple[str, str]:
     """What to say of a hub id that cannot be had: which files to put where."""
     reason = f" ({type(error).__name__})" if download else ""
-    files = "; ".join(f"for {name}: {spec_files(name, registry)}" for name in registry.names("importer"))
-    hint = (
-        f"On a machine that is online, fetch its files from https://huggingface.co/{source} into a folder {source} "
-        f"here ({files}), and repeat this command."
-    )
-    also = "" if download else " Or add --download, to fetch them now."
     what = "cannot be fetched" if download else "is not in the hub's cache on this machine"
-    return f"there is no file or folder {source} here, and the hub's {source} {what}{reason}", hint + also
+    hint = (
+        f"On a machine that is online, fetch its files from https://huggingface.co/{source}, and put them into a "
+        f"folder {source} here. Importers that are installed take:"
+    )
+    files = [f"{name}: {spec_files(name, registry)}" for name in registry.names("importer")]
+    also = [] if download else ["Or add --download, to fetch them now."]
+    return (
+        f"there is no file or folder {source} here, and the hub's {source} {what}{reason}",
+        "\n  ".join([hint, *files, *also]),
+    )

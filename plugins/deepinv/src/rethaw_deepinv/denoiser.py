@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from rethaw.api import RethawError
@@ -49,11 +48,11 @@ class Denoiser(nn.Module):
 
 
 def build(model: str, options: Mapping[str, Any], channels: int) -> nn.Module:
-    """A network with random weights, on the CPU; nothing is downloaded."""
+    """A network with random weights; nothing is downloaded."""
     import deepinv.models
 
     names = CHANNELS.get(model, ("in_channels", "out_channels"))
-    fixed = {"pretrained": None, "device": torch.device("cpu"), **dict.fromkeys(names, channels)}
+    fixed = {"pretrained": None, "device": None, **dict.fromkeys(names, channels)}
     if taken := sorted(set(options) & set(fixed)):
         raise RethawError(
             f"options: {', '.join(taken)} is set already", "Channels are restorer.channels, weights path."

@@ -16,7 +16,7 @@ class UNet:
     """The pixel-space U-Net of diffusers, UNet2DModel.
 
     path: a folder in diffusers' layout, whose trained weights it has; a pipeline with them needs no training.
-    config: without a path, the network as in diffusers' config.json; the weights are random.
+    config: without a path, the network as in diffusers' config.json, by default a small one; the weights are random.
     timesteps: of the schedule that it is for: it is told timestep t·timesteps - 1, rounded up.
     """
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from rethaw_diffusers.plugin import UNet as Params
 
 
+SMALL = {
+    "block_out_channels": (32, 64, 128),
+    "down_block_types": ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+}
+"""A network for whoever names none; diffusers' own is a hundred times as large."""
+
+
 class UNet(nn.Module):
     """The network of `diffusers.unet`. Raises RethawError for weights that cannot be had, or of other channels.
 
@@ -35,7 +43,7 @@ class UNet(nn.Module):
         if params.path:
             self.network = trained(parts(params.path)[0])
         else:
-            self.network = fresh({**channels, **params.config})
+            self.network = fresh({**channels, **(params.config or SMALL)})
         own = self.network.config
         if own.in_channels != context.in_channels or own.out_channels < context.out_channels:
             raise RethawError(
