@@ -20,7 +20,18 @@ from rethaw.hookspecs import KINDS
 from rethaw.registry import Registry
 
 PAGE = Path(__file__).parent / "reference.md"
-FIRST_PARTY = ("core", "kornia", "animals", "imagenet_c", "text", "timm", "perceptual")
+FIRST_PARTY = (
+    "core",
+    "kornia",
+    "animals",
+    "imagenet_c",
+    "text",
+    "timm",
+    "perceptual",
+    "diffusers",
+    "spandrel",
+    "deepinv",
+)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -23,6 +23,9 @@ HEAVY = {
     "skimage",
     "torchvision",
     "huggingface_hub",
+    "diffusers",
+    "spandrel",
+    "deepinv",
 }
 COMMAND = """
 import json, runpy, sys
@@ -54,6 +57,7 @@ def after(program: str, *words: str) -> tuple[int, set[str]]:
         "--help",
         "--version",
         "train --help",
+        "import --help",
         "plugins list",
         "plugins show core.cold",
         "validate demo",

@@ -16,7 +16,7 @@ hookspec = pluggy.HookspecMarker("rethaw")
 
 
 class Kind(NamedTuple):
-    """A kind of component: its hook, the methods that a built component must have, and where a YAML names it."""
+    """A kind of component: its hook, the methods that a built component must have, and where a YAML names it, if so."""
 
     name: str
     hook: str
@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
         Kind("dataset", "rethaw_datasets", ("__len__", "item"), "data"),
         Kind("metric", "rethaw_metrics", ("update", "compute", "higher_is_better"), "metrics"),
         Kind("prior", "rethaw_priors", ("fit", "sample"), "prior"),
+        Kind("importer", "rethaw_importers", ("knows", "read"), ""),
     )
 }
 
@@ -77,3 +78,8 @@ def rethaw_metrics() -> list[Spec]:  # type: ignore[empty-body]
 @hookspec
 def rethaw_priors() -> list[Spec]:  # type: ignore[empty-body]
     """Generation priors: distributions of x_1 fitted in training, declared with `rethaw.api.prior`."""
+
+
+@hookspec
+def rethaw_importers() -> list[Spec]:  # type: ignore[empty-body]
+    """Importers: trained weights of others as a run, declared with `rethaw.api.importer`."""

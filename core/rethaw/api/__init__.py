@@ -34,6 +34,7 @@ from rethaw.api.contracts import (
     HasCoefficients,
     HasPrior,
     HasSVD,
+    Importer,
     InfersState,
     Metric,
     Observation,
@@ -55,11 +56,12 @@ from rethaw.api.specs import (
     conditioner,
     dataset,
     degradation,
+    importer,
     metric,
     prior,
     sampler,
 )
-from rethaw.api.values import SVD, Cond, Item, Prediction, RethawError, Rng, State, Step
+from rethaw.api.values import SVD, Cond, Imported, Item, Prediction, RethawError, Rng, State, Step
 
 __all__ = [
     "SVD",
@@ -75,6 +77,8 @@ __all__ = [
     "HasCoefficients",
     "HasPrior",
     "HasSVD",
+    "Imported",
+    "Importer",
     "InfersState",
     "Item",
     "Metric",
@@ -99,6 +103,7 @@ __all__ = [
     "has_prior",
     "has_svd",
     "hookimpl",
+    "importer",
     "infers_state",
     "metric",
     "prior",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from rethaw.api.values import SVD, Cond, Item, Prediction, Rng, State, Step
+from rethaw.api.values import SVD, Cond, Imported, Item, Prediction, Rng, State, Step
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor
     from typing_extensions import TypeIs
@@ -260,6 +262,18 @@ def figure(metric: Metric, name: str) -> Figure:
         getattr(metric, "kind", "distortion"),
         metric.higher_is_better,
     )
+
+
+class Importer(Protocol):
+    """Makes a pipeline of weights that others have trained, built as `target(params)`."""
+
+    def knows(self, source: Path) -> bool:
+        """Whether it can read that file or folder, by a glance: names, not contents."""
+        ...
+
+    def read(self, source: Path) -> Imported:
+        """The pipeline and its weights; nothing of the source is run. Raises RethawError for what it cannot take."""
+        ...
 
 
 class Prior(Protocol):

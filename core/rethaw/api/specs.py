@@ -116,6 +116,14 @@ def metric(name: str, params: type, *, target: str, summary: str) -> Spec:
     return Spec("metric", name, params, target, summary)
 
 
+def importer(name: str, params: type, *, target: str, summary: str, files: str = "") -> Spec:
+    """Declares an importer of trained weights, built as `target(params)`.
+
+    files: what a source of its kind is made of, for messages.
+    """
+    return Spec("importer", name, params, target, summary, {"files": files})
+
+
 def prior(name: str, params: type, *, target: str, summary: str) -> Spec:
     """Declares a generation prior, built as `target(params)`."""
     return Spec("prior", name, params, target, summary)

@@ -46,6 +46,19 @@ class Prediction(NamedTuple):
     log_var: Tensor | None = None
 
 
+class Imported(NamedTuple):
+    """What an importer makes of a source: a pipeline, as YAML says it, and the weights of its backbone.
+
+    image_shape: (C, H, W) of the images that the network was trained on, () where the source does not say. notes: what
+    its user must know of it.
+    """
+
+    pipeline: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    image_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Step(NamedTuple):
     """One station of a trajectory: the severity (B,), x_t, and the clean image that the restorer saw in it."""
 

@@ -18,6 +18,7 @@ from rethaw.cli import (
     demo,
     evaluate,
     generate,
+    import_,
     interpolate,
     likelihood,
     plugins,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("train-classifier")(train_classifier.train_classifier)
+app.command("import")(import_.import_)
 app.command("restore")(restore.restore)
 app.command("generate")(generate.generate)
 app.command("interpolate")(interpolate.interpolate)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 SAMPLING, CONDITION, MEASURED = "Sampling", "Conditions and guidance", "What the images went through"
 
-EXAMPLES = {"sampler": "core.ddim, eta: 1", "metric": "perceptual.kid, features: lite0"}
+EXAMPLES = {
+    "sampler": "core.ddim, eta: 1",
+    "metric": "perceptual.kid, features: lite0",
+    "importer": "deepinv.denoiser, model: DRUNet",
+}
 """Components with parameters, by kind."""
 
 
@@ -45,7 +49,13 @@ def complete_samplers(incomplete: str) -> list[str]:
     return [name for name in Registry().names("sampler") if name.startswith(incomplete)]
 
 
-Run = Annotated[str, typer.Argument(help="A run folder, or a hub id owner/name.", autocompletion=complete_runs)]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="A run folder, a hub id owner/name, or a YAML file whose backbone brings its weights.",
+        autocompletion=complete_runs,
+    ),
+]
 Pipeline = Annotated[
     str, typer.Argument(help="A YAML file, a recipe or a run folder.", autocompletion=complete_pipelines)
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,8 @@ class RestorerConfig:
         pseudo-inverse A⁺ of a linear degradation, 1611.03679); a residual is then to that.
     sigma_data: standard deviation of the clean images, for edm.
     variance: fixed, or learned as a second half of the output's channels, for core.ddpm (2102.09672).
-    clip: clips the estimate to [-1, 1] when sampling.
+    clip: clips the estimate to the range of images when sampling, [-1, 1].
+    clip_range: with clip, to [-clip_range, clip_range] instead.
     channels: of the images: 3 for colour, 1 for grey.
     enlarge: how many times as high and wide as its file a picture is made before it is restored, each pixel a square.
     tile: images with a longer side than this are restored in overlapping tiles of this size, in pixels; 0 never tiles.
@@ -71,6 +73,7 @@ class RestorerConfig:
     sigma_data: Annotated[float, Gt(0)] = 0.5
     variance: Literal["fixed", "learned"] = "fixed"
     clip: bool = True
+    clip_range: Annotated[float, Gt(0)] = 1.0
     channels: Annotated[int, Ge(1), Le(4)] = 3
     enlarge: Annotated[int, Ge(1), Le(8)] = 1
     tile: Annotated[int, Ge(0)] = 512
@@ -80,6 +83,11 @@ class RestorerConfig:
             raise ValueError("tile is 0 or at least 64 pixels")
         if self.input == "inverse" and self.prediction not in ("x0", "residual"):
             raise ValueError(f"input: inverse goes with prediction: x0 or residual, not {self.prediction}")
+
+    @property
+    def bound(self) -> float:
+        """What estimates are clipped to when sampling, [-bound, bound]; infinite if they are not."""
+        return self.clip_range if self.clip else math.inf
 
 
 @dataclass(frozen=True)

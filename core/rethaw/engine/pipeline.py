@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rethaw.api import RethawError, Rng, State, Step
 from rethaw.config import load_config
+from rethaw.config.find import SUFFIXES
 from rethaw.config.model import Config
 from rethaw.engine.evaluation.tune import check_tuning, tune_trained
 from rethaw.engine.parts import Parts, assemble
@@ -65,7 +66,14 @@ class Pipeline:
 
     @classmethod
     def load(cls, run: str | Path, overrides: Sequence[str] = (), device: str | None = None) -> Self:
-        """A trained pipeline from a run folder, or from the hub by `owner/name`; tuned, it restores as was chosen."""
+        """A trained pipeline from a run folder, or from the hub by `owner/name`; tuned, it restores as was chosen.
+
+        Or from a YAML file whose backbone brings its weights.
+        """
+        if Path(run).suffix in SUFFIXES:
+            pipeline = cls(*load_config(str(run), overrides, optional=("data", "metrics")), device=device)
+            pipeline.trained = Walker.untrained(pipeline.parts)
+            return pipeline
         found = find_run(run)
         pipeline = cls(*found.config(overrides), device=device)
         pipeline.trained = replace(Walker.load(pipeline.parts, found), tuned=found.tuned(overrides))

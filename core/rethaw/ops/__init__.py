@@ -7,7 +7,7 @@ waits for the device.
 from __future__ import annotations
 
 from rethaw.images import SUFFIXES, Listing, ending, find_images, from_pil, list_folder, read_image, read_mask
-from rethaw.ops.blending import AlphaBar, Blending
+from rethaw.ops.blending import AlphaBar, Blending, exploding_sigma
 from rethaw.ops.classes import with_classes
 from rethaw.ops.coefficients import (
     combine,
@@ -44,6 +44,7 @@ from rethaw.ops.pseudoinverse import gains, least_squares, linear_part, pseudo_i
 from rethaw.ops.sde import FlowSolver, Rates, adaptive_solver, rates
 from rethaw.ops.severities import check_severity, expand, level, per_image, severity_pairs, severity_rows
 from rethaw.ops.stepping import StepSampler, Walk, WalkSampler, known_or_inferred, last_step
+from rethaw.ops.weights import WEIGHTS, read_weights
 
 RENAMED = {"inverse": "reciprocal"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from rethaw.ops.coefficients import reciprocal
 from rethaw.ops.linear import Constant, diagonal_svd
 from rethaw.ops.severities import per_image
 
-__all__ = ["AlphaBar", "Blending"]
+__all__ = ["AlphaBar", "Blending", "exploding_sigma"]
 
 COSINE_OFFSET = 0.008  # s of 2102.09672, eq. 17
 BETA_FIRST, BETA_LAST = 1e-4, 0.02  # at 1000 levels: DDPM, section 4
@@ -54,17 +55,26 @@ class Blending:
 class AlphaBar:
     """u (B,) → ᾱ (B,), 1 where u = 0: a continuous curve, or with `levels` the published table of that length.
 
-    curve: cosine (2102.09672, eq. 17), linear (DDPM's β) or sigmoid (2212.11972, algorithm 1, from -3 to 3).
+    curve: cosine (2102.09672, eq. 17), linear (DDPM's β) or sigmoid (2212.11972, algorithm 1, from -3 to 3); or the
+    values of ᾱ at each level.
     """
 
-    def __init__(self, curve: str, levels: int | None = None) -> None:
-        self.curve = CURVES[curve]
-        self.table = Constant(published_table(curve, levels)) if levels else None
+    def __init__(self, curve: str | Sequence[float], levels: int | None = None) -> None:
+        if isinstance(curve, str):
+            self.curve, table = CURVES[curve], published_table(curve, levels) if levels else None
+        else:
+            table = torch.tensor([1.0, *curve], dtype=torch.float64)
+        self.table = None if table is None else Constant(table)
 
     def __call__(self, u: Tensor) -> Tensor:
         if self.table:
             return self.table.like(u)[(u * (len(self.table.values) - 1)).round().long()]
         return torch.where(u == 0, 1.0, self.curve(u))
+
+
+def exploding_sigma(u: Tensor, low: float, high: float) -> Tensor:
+    """σ(u) of variance-exploding noise, √(σ²(u) - σ²(0)) of a geometric series from low on (2011.13456, eq. 29)."""
+    return low * torch.expm1(2 * math.log(high / low) * u).sqrt()
 
 
 def cosine(u: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from rethaw.api import Rng, State
 from rethaw.builtin.degradations.params import Blend
 from rethaw.builtin.degradations.params import GaussianNoise as Params
 from rethaw.builtin.degradations.photo_params import AdditiveNoise as AdditiveParams
-from rethaw.ops import AlphaBar, Blending, per_image, rand, randn
+from rethaw.ops import AlphaBar, Blending, exploding_sigma, per_image, rand, randn
 
 
 class GaussianNoise(Blending):
@@ -31,8 +29,7 @@ class GaussianNoise(Blending):
         if self.params.process == "flow":
             return 1 - u, u
         if self.params.process == "ve":
-            low, growth = self.params.sigma_min, 2 * math.log(self.params.sigma_max / self.params.sigma_min)
-            return torch.ones_like(u), low * torch.expm1(growth * u).sqrt()  # σ²(u) - σ²(0), 2011.13456 eq. 29
+            return torch.ones_like(u), exploding_sigma(u, self.params.sigma_min, self.params.sigma_max)
         ᾱ = self.alpha_bar(u)
         σ2 = (1 - ᾱ).clamp_min(0)
         return ᾱ.sqrt(), σ2 if self.params.process == "sub_vp" else σ2.sqrt()  # sub-VP: 2011.13456, eq. 29

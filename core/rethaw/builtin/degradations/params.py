@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,14 +22,14 @@ class GaussianNoise:
     process: vp (variance-preserving, α² + σ² = 1: DDPM), ve (variance-exploding, α = 1: score SDE), sub_vp (α of
         vp with σ = 1 - α²: 2011.13456) or flow (α = 1 - u, σ = u: rectified flow).
     alpha_bar: α² of vp and sub_vp: cosine (2102.09672), sigmoid (2212.11972) or linear (DDPM's β from 1e-4 to 0.02 at
-        1000 levels).
+        1000 levels); or, of vp, its values at each of the levels.
     levels: with it, α² of vp is a table of that length: of cosine and linear the published one.
     sigma_min: of ve, where its geometric growth starts, on the scale of images in [-1, 1].
     sigma_max: of ve, at full strength.
     """
 
     process: Literal["vp", "ve", "sub_vp", "flow"] = "vp"
-    alpha_bar: Literal["cosine", "linear", "sigmoid"] = "cosine"
+    alpha_bar: Literal["cosine", "linear", "sigmoid"] | tuple[Unit, ...] = "cosine"
     levels: Annotated[int, Ge(1)] | None = None
     sigma_min: Annotated[float, Gt(0)] = 0.02
     sigma_max: Annotated[float, Gt(0)] = 100.0
@@ -36,6 +37,13 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} must be below sigma_max {self.sigma_max}")
+        if isinstance(self.alpha_bar, str):
+            return
+        if self.process != "vp" or self.levels != len(self.alpha_bar):
+            count = len(self.alpha_bar)
+            raise ValueError(f"alpha_bar lists {count} values, which goes with process: vp and levels: {count}")
+        if any(b > a for a, b in pairwise(self.alpha_bar)):
+            raise ValueError("the values of alpha_bar must not rise")
 
 
 @dataclass(frozen=True)

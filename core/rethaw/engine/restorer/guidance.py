@@ -6,6 +6,7 @@ Classifier-free guidance (2207.12598) extrapolates from the null or a negative c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -65,12 +66,12 @@ def network_call(
 
 
 def guided(
-    call: Call, cond: Cond, null: Cond, guidance: Guidance, shift: Shift | None = None, clip: bool = False
+    call: Call, cond: Cond, null: Cond, guidance: Guidance, shift: Shift | None = None, bound: float = math.inf
 ) -> Restore:
     """The `restore(x, t)` that samplers call, with the condition inside.
 
-    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. clip: x̂0 to [-1,
-    1].
+    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. bound: x̂0
+    is clipped to [-bound, bound].
     """
     plain = guidance.scale == 1 or cond is null
     restore = conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
@@ -79,15 +80,15 @@ def guided(
         found = restore(x, t)
         if shift:
             found = found._replace(x0=found.x0 + shift(x, t))
-        return found._replace(x0=clipped(found.x0)) if clip else found
+        return found if math.isinf(bound) else found._replace(x0=clipped(found.x0, bound))
 
     return restored
 
 
-def clipped(x0: Tensor) -> Tensor:
-    """x̂0 in [-1, 1]; in place where that changes no other tensor, for a large image is large."""
+def clipped(x0: Tensor, bound: float) -> Tensor:
+    """x̂0 in [-bound, bound]; in place where that changes no other tensor, for a large image is large."""
     own = x0._base is None and not x0.requires_grad
-    return x0.clamp_(-1, 1) if own else x0.clamp(-1, 1)
+    return x0.clamp_(-bound, bound) if own else x0.clamp(-bound, bound)
 
 
 def conditional(call: Call, cond: Cond) -> Restore:

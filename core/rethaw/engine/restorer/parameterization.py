@@ -19,7 +19,11 @@ from rethaw.engine.restorer.consistency import DEGRADED, default_weight, make_co
 from rethaw.ops import combine, needs_coefficients, per_image
 
 LEAST_ALPHA = 1e-3
-"""Below it x_t holds next to nothing of x0: eps and score, which divide by α, take this instead."""
+"""Below it x_t holds next to nothing of x0: eps and score, which divide by α, take this instead on a curve.
+
+A table of levels ends where its authors meant it to, so there only an α of zero is guarded."""
+
+TINY_ALPHA = 1e-6
 
 LOG_SIGMA = 9.0  # c_noise of edm sees log σ/α within ±9, which float32 images cannot exceed
 
@@ -38,13 +42,11 @@ class Reading(NamedTuple):
 
 def eps(α: Tensor, σ: Tensor, σ_data: float) -> Reading:
     """out = z (2006.11239, eq. 15)."""
-    α = α.clamp_min(LEAST_ALPHA)
     return Reading(1 / α, -σ / α, 0.0, 1.0)
 
 
 def score(α: Tensor, σ: Tensor, σ_data: float) -> Reading:
     """out = σ ∇log p(x_t), which is -z on average; the factor keeps it of order one (2006.09011, technique 3)."""
-    α = α.clamp_min(LEAST_ALPHA)
     return Reading(1 / α, σ / α, 0.0, -1.0)
 
 
@@ -113,6 +115,8 @@ class Parameterization:
 
     def reading(self, α: Tensor, σ: Tensor) -> Reading:
         """How outputs are read where x_t = α x0 + σ z; α, σ (B, 1, 1, 1)."""
+        if self.prediction in ("eps", "score"):
+            α = α.clamp_min(TINY_ALPHA if self.degradation.levels else LEAST_ALPHA)
         return READINGS[self.prediction](α, σ, self.settings.sigma_data)
 
     def derive(self, α: Tensor, σ: Tensor) -> tuple[Tensor, ...]:

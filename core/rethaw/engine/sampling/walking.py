@@ -52,6 +52,18 @@ class Walker:
             run.load_classifier(classifier.network)
         return cls(parts, restorer.to(parts.device).eval(), fitted, run.image_shape(), classifier)
 
+    @classmethod
+    def untrained(cls, parts: Parts) -> Walker:
+        """The parts with the weights that their backbone brings. Raises RethawError where it brings none."""
+        restorer, use = parts.restorer(), parts.config.backbone.use
+        if not getattr(restorer.backbone, "trained", False) or parts.config.severity.estimate:
+            raise RethawError(
+                f"this pipeline has to be trained first: {use} brings no weights",
+                "rethaw train makes a run of it; a backbone that reads trained weights (path: FILE) needs no run.",
+            )
+        shape = tuple(getattr(restorer.backbone, "image_shape", ()))
+        return cls(parts, restorer.to(parts.device).eval(), {}, shape)
+
     def save(self, run: Run) -> None:
         """Writes all that `load` needs."""
         run.describe(self.parts.config, self.parts.registry, self.image_shape)
@@ -149,7 +161,7 @@ class Walker:
         size = tile_size(self.restorer, config.restorer.tile, self.image_shape)
         call = network_call(self.restorer, config.backbone.use, reading, size, state)
         cond, null = self.parts.conditioners.pair(values, guidance, x)
-        return guided(call, cond, null, guidance, shift, config.restorer.clip)
+        return guided(call, cond, null, guidance, shift, config.restorer.bound)
 
     def trained_classifier(self) -> Classifier:
         """The run's classifier. Raises RethawError where it has none."""

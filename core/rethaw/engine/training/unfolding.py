@@ -70,6 +70,7 @@ class Unfolding:
     def walk(self, output: Output, x0: Tensor, t: Tensor, state: State, cond: Cond, positions: Sequence[int]) -> Tensor:
         """Degrades clean images (B, C, H, W) to random severities in [t, 1], and walks from there to t (B,)."""
         config, degradation, reading = self.parts.config, self.parts.degradation, self.parts.parameterization
+        bound = config.restorer.bound
         rngs = [Generator().manual_seed(mix_seed(self.seed, "walk", p)) for p in positions]
         start = t + (1 - t) * rand(x0, rngs, ())
         y = observe(degradation.degrade(x0, start, state), config.observation, rngs)
@@ -77,7 +78,7 @@ class Unfolding:
         def restore(x: Tensor, t: Tensor) -> Prediction:
             shown = reading.shown(x, t, state)
             found = reading.read(output(self.network, shown, t, cond), shown, t)
-            return found._replace(x0=found.x0.clamp(-1, 1)) if config.restorer.clip else found
+            return found._replace(x0=found.x0.clamp(-bound, bound))
 
         given = known(degradation, state)
         if config.consistency:

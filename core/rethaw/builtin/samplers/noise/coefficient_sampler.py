@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from rethaw.api import Degradation, HasCoefficients, Observation, Prediction, Rng, State, Step
-from rethaw.builtin.samplers.noise.params import Spacing
+from rethaw.builtin.samplers.noise.params import ByLevel
 from rethaw.builtin.samplers.noise.spacing import below, spaced
 from rethaw.ops import Walk, WalkSampler, combine, last_step, needs_coefficients, randn, schedule
 
@@ -19,7 +19,7 @@ class Spaced(Protocol):
     @property
     def steps(self) -> int: ...
     @property
-    def spacing(self) -> Spacing: ...
+    def spacing(self) -> ByLevel: ...
 
 
 Params = TypeVar("Params", bound=Spaced)

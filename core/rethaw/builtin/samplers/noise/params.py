@@ -11,6 +11,7 @@ from rethaw.api import Spec, sampler
 
 AT = "rethaw.builtin.samplers.noise"
 Spacing = Literal["uniform", "karras", "log_snr"]
+ByLevel = Literal["uniform", "karras", "log_snr", "leading", "linspace"]
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class DDPM:
     """Ancestral sampling of DDPM (2006.11239, Algorithm 2), for any degradation α x0 + σ z with Gaussian z.
 
     steps: of the walk from the severity of the input to 0.
-    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927).
+    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927); of noise with levels
+        also leading or linspace (2305.08891, table 2, whose trailing is uniform).
     variance: of each step: small (β̃), large (β), or learned by the restorer (2102.09672).
     """
 
     steps: Annotated[int, Ge(1)] = 250
-    spacing: Spacing = "uniform"
+    spacing: ByLevel = "uniform"
     variance: Literal["small", "large", "learned"] = "small"
 
 
@@ -32,12 +34,13 @@ class DDIM:
     """DDIM (2010.02502), for any degradation α x0 + σ z; z may be anything where eta is 0.
 
     steps: of the walk from the severity of the input to 0.
-    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927).
+    spacing: of the severities: uniform in t, karras (2206.00364, eq. 5) or log_snr (2206.00927); of noise with levels
+        also leading or linspace (2305.08891, table 2, whose trailing is uniform).
     eta: of the noise that each step adds: 0 none, 1 as DDPM.
     """
 
     steps: Annotated[int, Ge(1)] = 50
-    spacing: Spacing = "uniform"
+    spacing: ByLevel = "uniform"
     eta: Annotated[float, Ge(0), Le(1)] = 0.0
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from rethaw.api import HasCoefficients
+from rethaw.api import HasCoefficients, RethawError
 from rethaw.ops import severity_at
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # 2206.00364, table 1
@@ -28,14 +28,34 @@ def spaced(
 ) -> Tensor:
     """Severities (steps + 1,) in float64, from `start` down to 0.
 
-    uniform: in t. karras: of noise levels σ/α with σ^(1/ρ) uniform (2206.00364, eq. 5). log_snr: with log σ/α uniform
-    (DPM-Solver, 2206.00927). The latter two go from the noise level of the start, or σ_max where α vanishes there, to
-    σ_min, and then to 0.
+    uniform: in t. leading and linspace: at levels, see `at_levels`. karras: of noise levels σ/α with σ^(1/ρ) uniform
+    (2206.00364, eq. 5). log_snr: with log σ/α uniform (DPM-Solver, 2206.00927). The latter two go from the noise level
+    of the start, or σ_max where α vanishes there, to σ_min, and then to 0.
     """
     if spacing == "uniform":
         return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
+    if spacing in ("leading", "linspace"):
+        return at_levels(spacing, steps, start, getattr(degradation, "levels", None))
     assert isinstance(degradation, Hashable)
     return by_noise_level(degradation, ρ if spacing == "karras" else math.inf, steps, start, σ_min, σ_max)
+
+
+def at_levels(spacing: str, steps: int, start: float, levels: int | None) -> Tensor:
+    """The levels of 2305.08891, table 2, where uniform is trailing: leading ends at the first, linspace has both ends.
+
+    Raises RethawError for a degradation without levels.
+    """
+    if levels is None:
+        raise RethawError(
+            f"spacing: {spacing} is between levels, which the degradation does not have", "Use spacing: uniform."
+        )
+    number = torch.arange(min(steps, levels), dtype=torch.float64)
+    if spacing == "leading":
+        number *= levels // len(number)
+    else:
+        number = torch.linspace(0, levels - 1, len(number), dtype=torch.float64).round()
+    t = (number.flip(0) + 1) / levels * start
+    return torch.cat([t, t.new_zeros(1)])
 
 
 @lru_cache(maxsize=32)  # to find the severities of noise levels takes half a millisecond

@@ -1,0 +1,1 @@
+"""Diffusion models in the layout of diffusers, for rethaw."""

@@ -1,0 +1,1 @@
+"""Checkpoints that spandrel knows, for rethaw."""
