@@ -47,6 +47,7 @@ from rethaw.api.contracts import (
     has_svd,
     infers_state,
 )
+from rethaw.api.guides import Guide, TowardValues
 from rethaw.api.specs import (
     Context,
     Spec,
@@ -55,6 +56,7 @@ from rethaw.api.specs import (
     conditioner,
     dataset,
     degradation,
+    guide,
     metric,
     prior,
     sampler,
@@ -71,6 +73,7 @@ __all__ = [
     "Dataset",
     "Degradation",
     "Figure",
+    "Guide",
     "HasAdjoint",
     "HasCoefficients",
     "HasPrior",
@@ -88,12 +91,14 @@ __all__ = [
     "Spec",
     "State",
     "Step",
+    "TowardValues",
     "backbone",
     "classifier",
     "conditioner",
     "dataset",
     "degradation",
     "figure",
+    "guide",
     "has_adjoint",
     "has_coefficients",
     "has_prior",

@@ -24,9 +24,6 @@ from rethaw.ops import per_image
 Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]
 """One call of the network for so many conditions of each image, one after the other in the batch."""
 
-Shift = Callable[[Tensor, Tensor], Tensor]
-"""What classifier guidance adds to x̂0, from x_t (B, C, H, W) and t (B,)."""
-
 
 def pipeline_guidance(config: Config, guidance: Guidance | float | None) -> Guidance:
     """The pipeline's guidance, or another, or another scale. Raises RethawError where it is not trained for that."""
@@ -64,22 +61,21 @@ def network_call(
     return call
 
 
-def guided(
-    call: Call, cond: Cond, null: Cond, guidance: Guidance, shift: Shift | None = None, clip: bool = False
-) -> Restore:
+def guided(call: Call, cond: Cond, null: Cond, guidance: Guidance) -> Restore:
     """The `restore(x, t)` that samplers call, with the condition inside.
 
-    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. clip: x̂0 to [-1,
-    1].
+    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by.
     """
     plain = guidance.scale == 1 or cond is null
-    restore = conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
+    return conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
+
+
+def clipping(restore: Restore) -> Restore:
+    """`restore` with x̂0 in [-1, 1]."""
 
     def restored(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        if shift:
-            found = found._replace(x0=found.x0 + shift(x, t))
-        return found._replace(x0=clipped(found.x0)) if clip else found
+        return found._replace(x0=clipped(found.x0))
 
     return restored
 
