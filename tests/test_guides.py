@@ -156,27 +156,35 @@ def test_classifier_guidance_is_what_it_was() -> None:
 # --- as a plugin ---------------------------------------------------------------------------------------------------
 
 
-WALKS = [
-    ("core.gaussian_noise", sampler) for sampler in ("ddpm", "ddim", "edm", "dpm_solver", "cold", "naive", "direct")
-] + [(of, sampler) for of in ("core.desaturate", "kornia.gaussian_blur") for sampler in ("cold", "naive", "direct")]
+NOISY = ("ddpm", "ddim", "edm", "dpm_solver", "cold", "naive", "direct")
+WALKS = [("core.gaussian_noise", sampler) for sampler in NOISY] + [
+    (of, sampler) for of in ("core.desaturate", "kornia.gaussian_blur") for sampler in ("naive", "direct")
+]
 
 
 @pytest.mark.parametrize(("degradation", "sampler"), WALKS)
 def test_the_guide_of_the_docs_leads_with_every_sampler(extra: None, degradation: str, sampler: str) -> None:
     x = images(2, height=16, width=16)
-    reads = (
-        "v" if degradation == "core.gaussian_noise" else "residual"
-    )  # an untrained network says 0: x̂0 = α x_t or x_t
+    reads = "v" if degradation == "core.gaussian_noise" else "residual"  # x̂0 = α x_t or x_t: the network says 0
     text = f"restorer: {{prediction: {reads}}}\nguide: {{use: extra.colour, scale: "
     plain, led = (pipeline(degradation, f"{text}{scale}}}\n") for scale in (0, 1))
     results = []
     for made in (plain, led):
         state = None if degradation == "core.gaussian_noise" else {}
-        found = last(made.trajectory(x, state=state, sampler=f"core.{sampler}", steps=3, seed=1)).x
+        found = last(made.trajectory(x, state=state, sampler=f"core.{sampler}", steps=8, seed=1)).x
         results.append((found.mean((2, 3)) - COLOUR).norm(dim=1))
     assert (results[1] < 0.8 * results[0]).all()
-    alone = last(led.trajectory(x[:1], state=state, sampler=f"core.{sampler}", steps=3, seed=1)).x
+    alone = last(led.trajectory(x[:1], state=state, sampler=f"core.{sampler}", steps=8, seed=1)).x
     assert (alone - found[:1]).abs().max() < 1e-9  # an image does not depend on its batch
+
+
+def test_cold_sampling_keeps_what_the_degradation_keeps() -> None:
+    """D(x̂0, t) - D(x̂0, s) of lost colour has no brightness: only what was lost can be guided."""
+    made = pipeline("{use: core.desaturate, weights: mean}", "restorer: {prediction: residual}\n")
+    guides, x = (guiding(Fit(None, images(1, height=16, width=16))),), images(2, height=16, width=16)
+    led = replace(made.walker, parts=replace(made.parts, guides=guides))
+    plain, led = (last(w.trajectory(x, 1.0, How(sampler="core.cold", steps=3))).x for w in (made.walker, led))
+    assert (led - plain).abs().max() > 0.1 and (led - plain).mean(1).abs().max() < 1e-12
 
 
 def test_it_keeps_its_contract_and_is_found_by_name(extra: None) -> None:

@@ -67,7 +67,7 @@ def evaluate(
 
     files, found = find_images(data), find_run(run)
     files = some(files, limit) if limit else files
-    given = [*(overrides or ()), *([f"measurement={measurement}"] if measurement else [])]
+    given = [*(overrides or ()), *grid.guides(), *([f"measurement={measurement}"] if measurement else [])]
     if not metric:
         check_metrics(found, given)
     walker = Pipeline.load(found.folder, given, device=device).walker.restoring

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.options import MEASURED, SAMPLING, Conditioning, complete_samplers, component, consistency, pairs
+from rethaw.cli.options import MEASURED, SAMPLING, Guided, complete_samplers, component, consistency, pairs
 
 if TYPE_CHECKING:
     from rethaw.config.model import Component, Config, Consistency
@@ -24,7 +24,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the degradations.")]
 
 
 @dataclass(frozen=True)
-class Grid(Conditioning):
+class Grid(Guided):
     """Samplers, steps and consistencies, of which every combination is measured."""
 
     sampler: Annotated[

@@ -77,13 +77,14 @@ def tune(
         return
     if not data:
         raise RethawError("there are no images to tune on", "Name them: --data FOLDER; or --forget the choice.")
-    check_metrics(found, overrides or ())
+    given = [*(overrides or ()), *grid.guides()]
+    check_metrics(found, given)
     files, bounds = some(find_images(data), limit), factors(within)
-    walker = Pipeline.load(found.folder, overrides or (), device=device).walker
+    walker = Pipeline.load(found.folder, given, device=device).walker
     config, registry = walker.parts.config, walker.parts.registry
     first = component(metric, "metric", registry) if metric else config.metrics[0].id
     parts, (best, *others) = measuring(walker.parts, [first, *bounds])
-    walker, words = walker.of(parts), grid.consistencies(found, overrides or ())
+    walker, words = walker.of(parts), grid.consistencies(found, given)
     rows = engine.settings(walker, grid.samplers(registry), grid.counts(), words, grid.shared(config))
     aim = Aim(best, dict(zip(others, bounds.values(), strict=True)))
     with bar("tuning", len(files) * len(rows)) as done:

@@ -67,7 +67,7 @@ def steered(restore: Restore, guides: Sequence[Guiding], degradation: Hosted) ->
             found = restore(seen, t)
         shifts = [shift(each, seen, found.x0, t, degradation) for each in guides]
         if through and not torch.is_grad_enabled():
-            found = Prediction(*(part if part is None else part.detach() for part in found))
+            found = Prediction(found.x0.detach(), found.log_var if found.log_var is None else found.log_var.detach())
         return found._replace(x0=sum(shifts, found.x0))
 
     return moved
