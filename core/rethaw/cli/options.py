@@ -65,7 +65,6 @@ Measurement = Annotated[
         rich_help_panel=MEASURED,
     ),
 ]
-Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 
 
 @dataclass(frozen=True)
