@@ -16,10 +16,12 @@ from torch import nn
 import rethaw
 from rethaw.api import RethawError
 from rethaw.config import load_text
+from rethaw.config.hosts import GuideHost
 from rethaw.config.model import Guidance
-from rethaw.engine.classifier.guiding import Classifier, gradient
+from rethaw.engine.classifier.guiding import Classifier
 from rethaw.engine.classifier.training import train_classifier
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
+from rethaw.engine.restorer.guides import Guiding, shift
 from rethaw.engine.run import Run, load_tensors
 from rethaw.engine.sampling.how import How
 from rethaw.engine.sampling.walking import last
@@ -142,12 +144,13 @@ def test_the_gradient_is_that_of_log_p_in_closed_form() -> None:
     params = type("Params", (), {"field": "label", "classes": ("plus", "minus")})
     classifier = Classifier(network, noise, params)
     with torch.no_grad():
-        found = gradient(classifier, x, t, torch.zeros(4, dtype=torch.long))
+        guide = Guiding("plus", classifier, GuideHost(), "label").toward({"label": ["plus"] * 4}, x.device)
+        moved = shift(guide, x, x, t, noise)
     p_minus = torch.sigmoid(-2 * (α * x * μ).sum((1, 2, 3), keepdim=True))
-    assert (found - 2 * p_minus * α * μ).abs().max() < 1e-8
+    assert (moved - σ.square() / α * 2 * p_minus * α * μ).abs().max() < 1e-8
     mean = α * x + (1 - α.square()) * (1 - 2 * p_minus) * μ  # E[x0 | x], where α² + σ² = 1
     conditional = α * x + (1 - α.square()) * μ  # E[x0 | x, +]
-    assert (mean + σ.square() / α * found - conditional).abs().max() < 1e-8
+    assert (mean + moved - conditional).abs().max() < 1e-8
 
 
 @pytest.fixture(scope="module")

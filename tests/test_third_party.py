@@ -132,6 +132,15 @@ def test_a_third_partys_sampler_and_metric(world: World) -> None:
             "measured",
         )
     )
+    colours = {}
+    for guide in ("off", "{use: extra.colour, colour: [0.9, 0.2, -0.5]}"):
+        ok(
+            world.rethaw(
+                "restore", "extra", "photos/0.png", "--sampler", "direct", "--guide", guide, "--out", guide[:3]
+            )
+        )
+        colours[guide[:3]] = mean_colour(world.folder / guide[:3] / "0.png")
+    assert colours["{us"] == pytest.approx((0.9, 0.2, -0.5), abs=0.1) != colours["off"]
     rows = json.loads((world.folder / "measured" / "results.json").read_text())["rows"]
     assert rows["extra.damped"] == pytest.approx(rows["core.naive"], rel=1e-5)  # undamped, it is naive sampling
     assert 0 < rows["degraded"]["rmse"] < rows["degraded"]["worst"] <= 1

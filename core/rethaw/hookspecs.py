@@ -31,6 +31,7 @@ KINDS: dict[str, Kind] = {
         Kind("backbone", "rethaw_backbones", ("forward",), "backbone"),
         Kind("conditioner", "rethaw_conditioners", ("encode", "null", "widths"), "conditioner"),
         Kind("classifier", "rethaw_classifiers", ("forward",), "classifier"),
+        Kind("guide", "rethaw_guides", ("guide",), "guide"),
         Kind("sampler", "rethaw_samplers", ("severities", "trajectory"), "sampler"),
         Kind("dataset", "rethaw_datasets", ("__len__", "item"), "data"),
         Kind("metric", "rethaw_metrics", ("update", "compute", "higher_is_better"), "metrics"),
@@ -58,6 +59,11 @@ def rethaw_conditioners() -> list[Spec]:  # type: ignore[empty-body]
 @hookspec
 def rethaw_classifiers() -> list[Spec]:  # type: ignore[empty-body]
     """Classifiers of degraded images, for classifier guidance, declared with `rethaw.api.classifier`."""
+
+
+@hookspec
+def rethaw_guides() -> list[Spec]:  # type: ignore[empty-body]
+    """Guides: what results should fit, by a log-probability and its gradient, declared with `rethaw.api.guide`."""
 
 
 @hookspec

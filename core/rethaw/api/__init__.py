@@ -48,6 +48,7 @@ from rethaw.api.contracts import (
     has_svd,
     infers_state,
 )
+from rethaw.api.guides import Guide, TowardValues
 from rethaw.api.specs import (
     Context,
     Spec,
@@ -56,6 +57,7 @@ from rethaw.api.specs import (
     conditioner,
     dataset,
     degradation,
+    guide,
     importer,
     metric,
     prior,
@@ -73,6 +75,7 @@ __all__ = [
     "Dataset",
     "Degradation",
     "Figure",
+    "Guide",
     "HasAdjoint",
     "HasCoefficients",
     "HasPrior",
@@ -92,12 +95,14 @@ __all__ = [
     "Spec",
     "State",
     "Step",
+    "TowardValues",
     "backbone",
     "classifier",
     "conditioner",
     "dataset",
     "degradation",
     "figure",
+    "guide",
     "has_adjoint",
     "has_coefficients",
     "has_prior",

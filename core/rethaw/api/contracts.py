@@ -225,6 +225,9 @@ class Metric(Protocol):
     real ones, "distortion" (the default) of one that compares each with its own clean one; `images`, how many it has
     seen; `interval() -> (low, high)`, in which its figure lies with 95 % confidence; `note() -> str`, what must be
     known beside the figure.
+
+    One that judges restored images by themselves has `reference = False` and `update(restored)` with nothing else; it
+    also works where the images have no clean one.
     """
 
     higher_is_better: bool

@@ -101,6 +101,11 @@ def classifier(name: str, params: type, *, target: str, summary: str) -> Spec:
     return Spec("classifier", name, params, target, summary)
 
 
+def guide(name: str, params: type, *, target: str, summary: str) -> Spec:
+    """Declares a guide, built as `target(params)`."""
+    return Spec("guide", name, params, target, summary)
+
+
 def sampler(name: str, params: type, *, target: str, summary: str) -> Spec:
     """Declares a sampler, built as `target(params)`."""
     return Spec("sampler", name, params, target, summary)

@@ -51,7 +51,7 @@ def generate(
         raise RethawError(
             "--strength goes with --from, and --size without it", "A picture that is started from has its own size."
         )
-    walker = Pipeline.load(run, device=device).walker
+    walker = Pipeline.load(run, sampling.guides(), device=device).walker
     how = sampling.how(walker.parts.config, walker.parts.registry, n)
     folder = to or free_folder(Path("generated"))
     own_report(folder / "report.json")

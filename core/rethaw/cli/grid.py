@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rethaw.api import RethawError
-from rethaw.cli.options import MEASURED, SAMPLING, Conditioning, complete_samplers, component, consistency, pairs
+from rethaw.cli.options import MEASURED, SAMPLING, Guided, complete_samplers, component, consistency, pairs
 
 if TYPE_CHECKING:
     from rethaw.config.model import Component, Config, Consistency
@@ -21,10 +21,20 @@ if TYPE_CHECKING:
 
 Data = Annotated[list[Path], typer.Option("--data", help="Clean images: a folder, or files (repeat the option).")]
 Seed = Annotated[int, typer.Option(help="Seed of the degradations.")]
+Severity = Annotated[
+    float | None,
+    typer.Option(help="How degraded the images are, in (0, 1] (default: 1, or what a run that estimates it finds)."),
+]
+NoReference = Annotated[
+    bool,
+    typer.Option(
+        "--no-reference", help="The images are degraded already, with no clean ones: take metrics that need none."
+    ),
+]
 
 
 @dataclass(frozen=True)
-class Grid(Conditioning):
+class Grid(Guided):
     """Samplers, steps and consistencies, of which every combination is measured."""
 
     sampler: Annotated[
@@ -77,6 +87,11 @@ class Grid(Conditioning):
         from rethaw.engine.sampling.how import How
 
         return How(cond=pairs(self.cond, "--cond"), guidance=self.guided(config))
+
+
+def severity_of(given: float | None, clean: bool, estimates: bool) -> float | None:
+    """The severity that is meant; None for what the run estimates of images that are degraded already."""
+    return given if given is not None or (estimates and not clean) else 1.0
 
 
 def check_metrics(run: RunFolder, overrides: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ def interpolate(
     own_report(to / "report.json")
     targets = [to / f"{i:03d}.png" for i in range(n)]
     spare_inputs([*targets, to / "strip.png", to / "animation.gif"], [first, second])
-    pipeline = Pipeline.load(run, device=device)
+    pipeline = Pipeline.load(run, sampling.guides(), device=device)
     how = sampling.how(pipeline.parts.config, pipeline.parts.registry, n)
     ends = (pipeline.tensor(first), pipeline.tensor(second))
     images = editing.interpolate(pipeline.walker, ends, n, strength, how, own).cpu()

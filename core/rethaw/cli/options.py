@@ -75,7 +75,6 @@ Measurement = Annotated[
         rich_help_panel=MEASURED,
     ),
 ]
-Severity = Annotated[float, typer.Option(help="How degraded the images are, in (0, 1].")]
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,25 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
-class Sampling(Conditioning):
+class Guided(Conditioning):
+    """And what else it is to fit."""
+
+    guide: Annotated[
+        str | None,
+        typer.Option(
+            help="What results are to fit, as in YAML: '{use: text.clip_guide, model: clip/, scale: 2}'; or off "
+            "(default: the pipeline's).",
+            rich_help_panel=CONDITION,
+        ),
+    ] = None
+
+    def guides(self) -> list[str]:
+        """The guide as an override of the pipeline."""
+        return [f"guide={'null' if self.guide == 'off' else self.guide}"] if self.guide else []
+
+
+@dataclass(frozen=True)
+class Sampling(Guided):
     """How to walk."""
 
     sampler: Annotated[

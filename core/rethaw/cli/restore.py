@@ -85,7 +85,7 @@ def restore(
             "Leave out one of the two.",
         )
     images, overrides = without_overrides(images)
-    loaded = Pipeline.load(run, [*overrides, *measured.overrides()], device=device).walker
+    loaded = Pipeline.load(run, [*overrides, *measured.overrides(), *sampling.guides()], device=device).walker
     walker = loaded.restoring
     found = search_images(images)
     if note := found.note():

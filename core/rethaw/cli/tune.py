@@ -10,8 +10,8 @@ import typer
 
 from rethaw.api import RethawError
 from rethaw.cli.common import bar, plural, say, warn
-from rethaw.cli.grid import Grid, Seed, check_metrics
-from rethaw.cli.options import Device, Overrides, Run, Severity, command, component, pairs
+from rethaw.cli.grid import Grid, NoReference, Seed, Severity, check_metrics, severity_of
+from rethaw.cli.options import Device, Overrides, Run, command, component, pairs
 
 
 @command
@@ -43,7 +43,8 @@ def tune(
         Path | None, typer.Option("--out", "-o", help="Where what was measured goes (default: RUN/tuning).")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Take at most so many images, at random.")] = 500,
-    severity: Severity = 1.0,
+    no_reference: NoReference = False,
+    severity: Severity = None,
     seed: Seed = 0,
     forget: Annotated[bool, typer.Option("--forget", help="Remove the choice: restore as trained again.")] = False,
     grid: Grid,
@@ -62,15 +63,17 @@ def tune(
 
         rethaw tune runs/deblur --data held-out/ --sampler core.cold --steps 5,10,20,50 --consistency off,observation
 
+        rethaw tune runs/deblur --data blurred/ --no-reference --metric "{use: core.niqe, pristine: photos/}"
+
         rethaw tune runs/deblur --forget
     """
     from rethaw.engine.evaluation import tune as engine
     from rethaw.engine.evaluation.aim import Aim
-    from rethaw.engine.evaluation.metrics import measuring
+    from rethaw.engine.evaluation.metrics import measuring, without_clean
     from rethaw.engine.evaluation.subjects import subjects
     from rethaw.engine.pipeline import Pipeline
     from rethaw.engine.run import TUNED, TUNING, find_run
-    from rethaw.images import some
+    from rethaw.images import find_images, some
 
     found = find_run(run)
     if forget:
@@ -78,24 +81,27 @@ def tune(
         return
     if not data:
         raise RethawError("there are no images to tune on", "Name them: --data FOLDER; or --forget the choice.")
-    check_metrics(found, overrides or ())
+    given = [*(overrides or ()), *grid.guides()]
+    check_metrics(found, given)
     bounds, skipped = factors(within), list[str]()
-    walker = Pipeline.load(found.folder, overrides or (), device=device).walker
-    files = some(subjects(walker.parts, data, skipped), limit)
+    walker = Pipeline.load(found.folder, given, device=device).walker
+    files = some(list(find_images(data)) if no_reference else subjects(walker.parts, data, skipped), limit)
     config, registry = walker.parts.config, walker.parts.registry
     first = component(metric, "metric", registry) if metric else config.metrics[0].id
     parts, (best, *others) = measuring(walker.parts, [first, *bounds])
-    walker, words = walker.of(parts), grid.consistencies(found, overrides or ())
+    parts = without_clean(parts, [best, *others]) if no_reference else parts
+    severity = severity_of(severity, not no_reference, walker.estimates)
+    walker, words = walker.of(parts), grid.consistencies(found, given)
     rows = engine.settings(walker, grid.samplers(registry), grid.counts(), words, grid.shared(config))
     aim = Aim(best, dict(zip(others, bounds.values(), strict=True)))
     with bar("tuning", len(files) * len(rows)) as done:
-        choice = engine.tune(walker, files, rows, aim, severity, seed, done)
+        choice = engine.tune(walker, files, rows, aim, severity, seed, done, not no_reference)
     written = choice.save(found, to)
     for note in [*(f"skipped: {reason}" for reason in [*skipped, *choice.report.skipped]), *choice.report.notes]:
         warn(note)
     say(choice.report.markdown(choice.name))
     where = f"{to or found.path(TUNING)}: {', '.join(written)}"
-    say(f"{plural(choice.report.images, 'image')}, severity {severity:g}; in {where}")
+    say(f"{plural(choice.report.images, 'image')}, {choice.report.how_degraded}; in {where}")
     say(f"chosen: {choice.name}: {choice.why}")
     say(f"it is in {found.path(TUNED)}; back to as trained: rethaw tune {shlex.quote(run)} --forget")
 

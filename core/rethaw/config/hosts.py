@@ -67,6 +67,27 @@ class ConditionerHost:
 
 
 @dataclass(frozen=True)
+class GuideHost:
+    """Keys that every guide takes beside its own.
+
+    id: names the item for overrides; by default the last part of its component's name.
+    scale: how strongly it is followed; 1 is what Bayes' rule says, 0 not at all.
+    interval: [low, high], the severities at which it is followed.
+    gradient: with respect to the estimate of the clean image alone, which works with every degradation, or through the
+        network (Gaussian noise only; the backward pass takes about twice the time of a step).
+    """
+
+    id: str | None = None
+    scale: Annotated[float, Ge(0)] = 1.0
+    interval: Knot = (0.0, 1.0)
+    gradient: Literal["estimate", "network"] = "estimate"
+
+    def __post_init__(self) -> None:
+        if self.interval[0] >= self.interval[1]:
+            raise ValueError(f"interval is [low, high] with low < high, not {list(self.interval)}")
+
+
+@dataclass(frozen=True)
 class PlainHost:
     """Keys that every other component takes beside its own.
 
@@ -102,6 +123,7 @@ class MeasurementHost(Precision, DegradationHost):
 HOSTS: dict[str, type] = {
     "degradation": DegradationHost,
     "conditioner": ConditionerHost,
+    "guide": GuideHost,
     "measurement": MeasurementHost,
 }
 """The host keys of a kind, or of one key of the pipeline; all others take PlainHost's."""

@@ -242,6 +242,7 @@ class Config:
     restorer: how the network's output is read.
     conditioner: what else the network is given, a list.
     guidance: how strictly sampling follows the condition.
+    guide: what results are to fit beside that, a list; sampling follows the gradient of each.
     consistency: keeps each estimate of the restorer consistent with the degraded image.
     classifier: of degraded images, for classifier guidance; `rethaw train-classifier` trains it.
     severity: whether the run learns to estimate how degraded an image is.
@@ -263,6 +264,7 @@ class Config:
     restorer: RestorerConfig = field(default_factory=RestorerConfig)
     conditioner: tuple[Component, ...] = ()
     guidance: Guidance | None = None
+    guide: tuple[Component, ...] = ()
     consistency: Consistency | None = None
     classifier: Component | None = None
     severity: Severity = field(default_factory=Severity)
@@ -283,7 +285,7 @@ class Config:
     def components(self) -> Iterator[Component]:
         """Every component of the pipeline, and the members of each."""
         singles = (self.data, self.measurement, self.backbone, self.classifier, self.sampler, self.prior)
-        for item in (*singles, *self.degradation, *self.conditioner, *self.metrics):
+        for item in (*singles, *self.degradation, *self.conditioner, *self.guide, *self.metrics):
             if item:
                 yield from item.walk()
 
@@ -309,7 +311,12 @@ SINGLE: dict[str, str] = {
 }
 """Keys that name one component, and its kind."""
 
-LISTS: dict[str, str] = {"degradation": "degradation", "conditioner": "conditioner", "metrics": "metric"}
+LISTS: dict[str, str] = {
+    "degradation": "degradation",
+    "conditioner": "conditioner",
+    "guide": "guide",
+    "metrics": "metric",
+}
 """Keys that name one component or a list, and their kind."""
 
 DEFAULTS: dict[str, Any] = {
@@ -322,7 +329,7 @@ DEFAULTS: dict[str, Any] = {
 
 KEYS: tuple[str, ...] = (
     *("version", "extends", "plugins", "data", "degradation", "observation", "measurement"),
-    *("backbone", "restorer", "conditioner", "guidance", "classifier", "severity", "consistency"),
+    *("backbone", "restorer", "conditioner", "guidance", "guide", "classifier", "severity", "consistency"),
     *("sampler", "prior", "metrics", "seed", "train"),
 )
 """All keys, in the order in which a pipeline is written out."""

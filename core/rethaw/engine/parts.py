@@ -21,6 +21,7 @@ from rethaw.engine.degradation.observe import degraded, observe
 from rethaw.engine.faults import naming
 from rethaw.engine.restorer.blind import SeverityHead
 from rethaw.engine.restorer.conditioners import Conditioners, Member, Values
+from rethaw.engine.restorer.guides import Guiding
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.sampling.measurement import Measurement
@@ -39,6 +40,7 @@ class Parts:
     measurement: Measurement | None
     parameterization: Parameterization
     conditioners: Conditioners
+    guides: tuple[Guiding, ...] = ()
 
     def build(self, item: Component, *args: Any) -> Any:
         """One component."""
@@ -176,6 +178,7 @@ def assemble(config: Config, registry: Registry, device: str | torch.device | No
         build_measurement(config, registry),
         Parameterization(config.restorer, degradation, config.observation),
         build_conditioners(config, registry),
+        tuple(build_guide(item, registry) for item in config.guide),
     )
 
 
@@ -197,6 +200,12 @@ def build_conditioners(config: Config, registry: Registry) -> Conditioners:
             for item in config.conditioner
         ]
     )
+
+
+def build_guide(item: Component, registry: Registry) -> Guiding:
+    """A guide; one that leads towards values has `field` among its parameters."""
+    built = registry.build("guide", item.use, item.params)
+    return Guiding(item.use, built, item.host, getattr(item.params, "field", None))
 
 
 def usable(device: str | torch.device) -> torch.device:

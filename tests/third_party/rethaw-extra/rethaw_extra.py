@@ -1,11 +1,11 @@
-"""A rethaw plugin with a sampler and a metric."""
+"""A rethaw plugin with a sampler, a metric and a guide."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from rethaw.api import hookimpl, metric, sampler
+from rethaw.api import guide, hookimpl, metric, sampler
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,16 @@ class Worst:
     """The largest error of any pixel, pixels in [0, 1]."""
 
 
+@dataclass(frozen=True)
+class Colour:
+    """The mean colour of the result.
+
+    colour: red, green and blue, in [-1, 1].
+    """
+
+    colour: tuple[float, float, float] = (0.6, 0.2, -0.4)
+
+
 @hookimpl
 def rethaw_samplers():
     return [sampler("damped", Damped, target="rethaw_extra_ops:DampedSampler", summary="Naive sampling, damped.")]
@@ -33,3 +43,8 @@ def rethaw_samplers():
 @hookimpl
 def rethaw_metrics():
     return [metric("worst", Worst, target="rethaw_extra_ops:WorstPixel", summary="The largest error of any pixel.")]
+
+
+@hookimpl
+def rethaw_guides():
+    return [guide("colour", Colour, target="rethaw_extra_guide:ColourGuide", summary="Towards a mean colour.")]

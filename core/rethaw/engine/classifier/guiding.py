@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +11,7 @@ from torch import Tensor, nn
 
 from rethaw.api import RethawError
 from rethaw.engine.degradation.hosted import Hosted
-from rethaw.engine.restorer.conditioners import Values
-from rethaw.engine.restorer.guidance import Shift
 from rethaw.ops import needs_coefficients, per_image
-
-FAINT = 0.01  # least α that a gradient is divided by: at α = 0 nothing of x0 is left to see
 
 
 class Classifier(nn.Module):
@@ -48,28 +45,20 @@ class Classifier(nn.Module):
                 "Guide by the condition instead (--guidance SCALE), which works with every degradation.",
             )
 
-
-def toward_label(classifier: Classifier, scale: float, values: Values, device: torch.device) -> Shift:
-    """Classifier guidance to the labels among the values: x̂0 + scale·(σ²/α)·∇ log p(label | x_t).
-
-    Eq. 14 of the paper, ε̂ - σ ∇ log p, read as a clean image x̂0 = (x_t - σ ε̂)/α.
-    """
-    if classifier.field not in values:
-        raise RethawError("classifier guidance needs a label to guide to", f"Give it: --cond {classifier.field}=VALUE.")
-    target = classifier.indices(list(values[classifier.field]), device)
-
-    def shift(x: Tensor, t: Tensor) -> Tensor:
-        α, σ = classifier.degradation.coefficients(t)
-        return per_image(scale * σ.square() / α.clamp_min(FAINT), x) * gradient(classifier, x, t, target)
-
-    return shift
+    def toward(self, values: Sequence[Any], device: torch.device) -> TowardLabel:
+        """The guide towards these labels."""
+        return TowardLabel(self, self.indices(values, device))
 
 
-def gradient(classifier: Classifier, x: Tensor, t: Tensor, target: Tensor) -> Tensor:
-    """∇ log p(target | x_t) with respect to x_t, (B, C, H, W)."""
-    weights = next(classifier.network.parameters())
-    with torch.enable_grad():
-        seen = x.detach().to(weights.dtype).requires_grad_()
-        log_p = classifier(seen, t.to(weights.dtype)).gather(1, target[:, None]).sum()
-        (found,) = torch.autograd.grad(log_p, seen)
-    return found.to(x.dtype)
+@dataclass(frozen=True)
+class TowardLabel:
+    """Classifier guidance: log p(label | x_t), by x_t as it is; target: the labels as numbers (B,)."""
+
+    classifier: Classifier
+    target: Tensor
+
+    def guide(self, x: Tensor, x0_hat: Tensor, t: Tensor) -> Tensor:
+        """log p(label | x_t), (B,)."""
+        weights = next(self.classifier.network.parameters())
+        log_p: Tensor = self.classifier(x.to(weights.dtype), t.to(weights.dtype))
+        return log_p.gather(1, self.target[:, None])[:, 0]

@@ -96,6 +96,8 @@ def distance_from(parts: Parts, metric: str, x0: Tensor) -> Distance:
 
     def value(x: Tensor) -> float:
         meter = parts.metric(metric)
+        if not getattr(meter, "reference", True):
+            raise RethawError(f"{metric} compares nothing, so it cannot be a distance", "Use core.rmse or core.ssim.")
         meter.update(x, x0)
         return float(meter.compute())
 

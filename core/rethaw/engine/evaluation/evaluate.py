@@ -87,11 +87,13 @@ class Evaluation:
         self,
         walker: Walker,
         contestants: Mapping[str, Contestant],
-        severity: float = 1.0,
+        severity: float | None = 1.0,
         seed: int = 0,
         watch: Watch | None = None,
+        clean: bool = True,
     ) -> None:
         self.parts, self.severity, self.seed, self.watch = walker.parts, severity, seed, watch or (lambda done: None)
+        self.clean = clean
         uses = {item.id: item.use for item in self.parts.config.metrics}
         self.degraded = Taken(self.parts.metrics(), uses)
         self.taken = {name: Taken(self.parts.metrics(), uses, each) for name, each in contestants.items()}
@@ -102,38 +104,41 @@ class Evaluation:
 
     def run(self, files: Sequence[Subject]) -> None:
         """Measures more images. Raises RethawError where none can be read, or no contestant can restore them."""
-        channels, degradation = self.parts.config.restorer.channels, self.parts.degrading
-        for _, images, fields in beside(batches(files, channels, degradation, self.skipped)):
+        channels, asking = self.parts.config.restorer.channels, self.parts.degrading if self.clean else None
+        for _, images, fields in beside(batches(files, channels, asking, self.skipped)):
             self.take(images.to(self.parts.device), fields)
         if not self.degraded.images:
             raise RethawError("none of the images can be read", "; ".join(islice(self.skipped, 3)))
 
-    def take(self, clean: Tensor, fields: Fields) -> None:
-        """Measures one batch. fields: that the degradation asks for."""
-        first, count = self.degraded.images, len(clean)
-        x_t, state = self.parts.degrade(clean, self.severity, self.seed, first, fields)
-        own = self.parts.conditions_of(clean, self.seed, first)
-        self.examples += some(clean, EXAMPLES - len(self.examples))
+    def take(self, images: Tensor, fields: Fields) -> None:
+        """Measures one batch, of clean images or of degraded ones. fields: that the degradation asks for."""
+        first, count = self.degraded.images, len(images)
+        x_t, known = images, None
+        own: Values = {}
+        if self.clean:
+            severity = 1.0 if self.severity is None else self.severity
+            x_t, state = self.parts.degrade(images, severity, self.seed, first, fields)
+            known, own = self.parts.known(state), self.parts.conditions_of(images, self.seed, first)
+            self.examples += some(images, EXAMPLES - len(self.examples))
         for number, (name, taken) in enumerate(self.taken.items()):
             begun = first * len(self.taken) + number * count
             if name in self.running:
                 try:
-                    restored = self.restored(taken, x_t, state, own, begun)
+                    restored = self.restored(taken, x_t, known, own, begun)
                 except RethawError as error:
                     self.refuse(name, error)
                 else:
-                    taken.take(restored, clean)
+                    taken.take(restored, images)
             self.watch(begun + count)
-        self.degraded.take(x_t, clean)
+        self.degraded.take(x_t, images)
 
-    def restored(self, taken: Taken, x_t: Tensor, state: State, own: Values, begun: int) -> Tensor:
+    def restored(self, taken: Taken, x_t: Tensor, known: State | None, own: Values, begun: int) -> Tensor:
         """A contestant's results for a batch. own: what conditioners observe of the clean images."""
         by, count = taken.contestant, len(x_t)
         assert by is not None
         steps, began = by.steps, time.perf_counter()
         how = by.how.with_values({**own, **by.how.repeated(count).values})
         rng = generators(self.seed + 1, count, self.degraded.images)
-        known = self.parts.known(state)
         walk = by.walker.restoration(x_t, self.severity, how, state=known, generator=rng)
         found = last(watched(walk, lambda k: self.watch(begun + count * min(k / steps, 1)))).x
         if found.is_cuda:
@@ -160,17 +165,21 @@ def evaluate(
     walker: Walker,
     files: Sequence[Subject],
     contestants: Mapping[str, Contestant],
-    severity: float = 1.0,
+    severity: float | None = 1.0,
     seed: int = 0,
     watch: Watch | None = None,
+    clean: bool = True,
 ) -> Report:
     """Measures the degraded images and each contestant's results with the pipeline's metrics.
+
+    clean: whether the files are clean images, which are degraded to the severity; otherwise they are degraded ones, of
+    that severity (None: what the run estimates), whose state nobody knows, for metrics that need no clean image.
 
     Samplers get the state that was drawn, or infer it where the degradation can; conditioners the contestant's
     condition (one value a field, for all images), or what they observe of the clean images, else their null. One that
     cannot restore these images is left out, and the report says why.
     """
-    evaluation = Evaluation(walker, contestants, severity, seed, watch)
+    evaluation = Evaluation(walker, contestants, severity, seed, watch, clean)
     evaluation.run(files)
     return evaluation.report()
 
@@ -191,9 +200,14 @@ def take_in(meter: Metric, name: str, image: Tensor, clean: Tensor) -> None:
     """Hands a batch to a metric, by its full name, which must leave it as it is."""
     before = image._version, clean._version
     with naming(name, "measuring"):
-        meter.update(image, clean)
+        meter.update(*([image, clean] if needs_clean(meter) else [image]))
     if (image._version, clean._version) != before:
         raise broken(name, "it changes the images that it measures")
+
+
+def needs_clean(meter: Metric) -> bool:
+    """Whether a metric compares with clean images."""
+    return bool(getattr(meter, "reference", True))
 
 
 def figure_of(meter: Metric, key: str, name: str) -> Figure:

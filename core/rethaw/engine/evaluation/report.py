@@ -37,7 +37,7 @@ class Report:
 
     table: Mapping[str, Row]
     images: int
-    severity: float
+    severity: float | None
     seed: int
     refused: Mapping[str, str]
     skipped: list[str]
@@ -47,6 +47,11 @@ class Report:
     def rows(self) -> dict[str, dict[str, float]]:
         """By row the value of each metric."""
         return {name: {key: found.value for key, found in row.figures.items()} for name, row in self.table.items()}
+
+    @property
+    def how_degraded(self) -> str:
+        """The severity in words."""
+        return "severities as the run estimates them" if self.severity is None else f"severity {self.severity:g}"
 
     @property
     def notes(self) -> list[str]:
@@ -108,8 +113,9 @@ class Report:
         return pictures.trade_off(lines, "perception against distortion", a.label, b.label)
 
     def sheet(self) -> pictures.Canvas:
-        """A few images: clean, and a row of them for each row of the table."""
-        rows = {"clean": self.examples, **{name: row.examples for name, row in self.table.items()}}
+        """A few images: clean where there are such, and a row of them for each row of the table."""
+        clean = {"clean": self.examples} if self.examples else {}
+        rows = {**clean, **{name: row.examples for name, row in self.table.items()}}
         return pictures.grid(list(rows.values()), list(rows), [])
 
     def save(self, folder: Path, mark: str = "", **more: Any) -> list[str]:
@@ -117,7 +123,7 @@ class Report:
 
         mark: a row that stands out. more: what else JSON is to say.
         """
-        below = f"{self.images} images, severity {self.severity:g}"
+        below = f"{self.images} images, {self.how_degraded}"
         write_text(folder / "results.md", f"{self.markdown(mark)}\n\n{below}\n")
         pictures.save(self.sheet(), folder / "sheet.png")
         plot = self.curve(mark)

@@ -87,8 +87,11 @@ def example_of(parts: Parts, file: Path) -> Example | None:
     return Example(data, files.index(file.resolve()), item.use) if file.resolve() in files else None
 
 
-def batches(found: Iterable[Subject], channels: int, degradation: Hosted, skipped: list[str]) -> Iterator[Batch]:
-    """Clean images in batches of one size, in order; those that cannot be read are listed and left out."""
+def batches(found: Iterable[Subject], channels: int, degradation: Hosted | None, skipped: list[str]) -> Iterator[Batch]:
+    """Images in batches of one size, in order; those that cannot be read are listed and left out.
+
+    degradation: that they go through, which may ask for fields of theirs.
+    """
     held: list[tuple[Subject, Mapping[str, Any]]] = []
     for subject in found:
         try:
@@ -105,10 +108,10 @@ def batches(found: Iterable[Subject], channels: int, degradation: Hosted, skippe
         yield batch(held, degradation)
 
 
-def batch(held: Sequence[tuple[Subject, Mapping[str, Any]]], degradation: Hosted) -> Batch:
+def batch(held: Sequence[tuple[Subject, Mapping[str, Any]]], degradation: Hosted | None) -> Batch:
     """Items as a batch."""
     found, items = zip(*held, strict=True)
     name = found[0].name if isinstance(found[0], Example) else "a file"
     each = {key: [item[key] for item in items] for key in items[0] if all(key in item for item in items)}
-    fields = asked_of(each, name, degradation.fields, degradation.name)
+    fields = asked_of(each, name, degradation.fields, degradation.name) if degradation else {}
     return Batch(list(found), torch.stack(each["image"]), fields)

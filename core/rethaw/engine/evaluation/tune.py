@@ -54,12 +54,16 @@ def tune(
     files: Sequence[Subject],
     contestants: Mapping[str, Contestant],
     aim: Aim,
-    severity: float = 1.0,
+    severity: float | None = 1.0,
     seed: int = 0,
     watch: Watch | None = None,
+    clean: bool = True,
 ) -> Choice:
-    """The best of the contestants by an aim; those that are far behind on a few images are spared the others."""
-    evaluation, steps = Evaluation(walker, contestants, severity, seed, watch), {}
+    """The best of the contestants by an aim; those that are far behind on a few images are spared the others.
+
+    See `evaluate` for the options.
+    """
+    evaluation, steps = Evaluation(walker, contestants, severity, seed, watch, clean), {}
     for first, last in rungs(len(files)):
         evaluation.run(files[first:last])
         figures = {name: taken.row().figures for name, taken in evaluation.running.items()}

@@ -6,7 +6,6 @@ Classifier-free guidance (2207.12598) extrapolates from the null or a negative c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -24,9 +23,6 @@ from rethaw.ops import per_image
 
 Call = Callable[[Tensor, Tensor, Cond, int], list[Prediction]]
 """One call of the network for so many conditions of each image, one after the other in the batch."""
-
-Shift = Callable[[Tensor, Tensor], Tensor]
-"""What classifier guidance adds to x̂0, from x_t (B, C, H, W) and t (B,)."""
 
 
 def pipeline_guidance(config: Config, guidance: Guidance | float | None) -> Guidance:
@@ -65,22 +61,21 @@ def network_call(
     return call
 
 
-def guided(
-    call: Call, cond: Cond, null: Cond, guidance: Guidance, shift: Shift | None = None, bound: float = math.inf
-) -> Restore:
+def guided(call: Call, cond: Cond, null: Cond, guidance: Guidance) -> Restore:
     """The `restore(x, t)` that samplers call, with the condition inside.
 
-    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by. bound: x̂0
-    is clipped to [-bound, bound].
+    null: what guidance goes away from; the same object as `cond` where there is nothing to guide by.
     """
     plain = guidance.scale == 1 or cond is null
-    restore = conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
+    return conditional(call, cond) if plain else classifier_free(call, cond, null, guidance)
+
+
+def clipping(restore: Restore, bound: float) -> Restore:
+    """`restore` with x̂0 in [-bound, bound]."""
 
     def restored(x: Tensor, t: Tensor) -> Prediction:
         found = restore(x, t)
-        if shift:
-            found = found._replace(x0=found.x0 + shift(x, t))
-        return found if math.isinf(bound) else found._replace(x0=clipped(found.x0, bound))
+        return found._replace(x0=clipped(found.x0, bound))
 
     return restored
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -97,5 +98,6 @@ def log_likelihood(
     x = images.to(walker.parts.device)
     rng = generator or generators(walker.seed(how), len(x))
     with torch.no_grad():
-        restore = walker.bound(walker.parts.degradation, x, None, how)
+        own = walker.of(replace(walker.parts, guides=()))  # p(x), whatever else results are to fit
+        restore = own.bound(walker.parts.degradation, x, None, how)
         return likelihood(restore, walker.parts.degradation, x, rng, **options)

@@ -82,6 +82,7 @@ def described(parts: Parts, how: How) -> dict[str, Any]:
         "seed": config.seed if how.seed is None else how.seed,
         "conditions": {key: list(map(str, values)) for key, values in how.values.items()},
         "guidance": plain(guidance),
+        "guide": [component_tree(item) for item in config.guide],
         "measurement": component_tree(config.measurement) if config.measurement else None,
         "consistency": plain(config.consistency),
         "observation": plain(config.observation),

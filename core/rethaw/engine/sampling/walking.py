@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -9,13 +10,16 @@ import torch
 from torch import Generator, Tensor
 
 from rethaw.api import Observation, Restore, RethawError, Rng, Sampler, State, Step, has_prior
-from rethaw.config.model import Config
-from rethaw.engine.classifier.guiding import Classifier, toward_label
+from rethaw.config.hosts import GuideHost
+from rethaw.config.model import Config, Guidance
+from rethaw.engine.classifier.guiding import Classifier
 from rethaw.engine.degradation.hosted import Hosted, form_of
 from rethaw.engine.parts import Parts
 from rethaw.engine.restorer.blind import LEAST
+from rethaw.engine.restorer.conditioners import Values
 from rethaw.engine.restorer.consistency import consistent, precise
-from rethaw.engine.restorer.guidance import guided, network_call, pipeline_guidance
+from rethaw.engine.restorer.guidance import clipping, guided, network_call, pipeline_guidance
+from rethaw.engine.restorer.guides import Guiding, steered
 from rethaw.engine.restorer.network import Restorer
 from rethaw.engine.restorer.parameterization import Parameterization
 from rethaw.engine.restorer.tiles import tile_size
@@ -151,17 +155,30 @@ class Walker:
             raise RethawError(
                 "guidance has no condition to follow", "Give one: --cond FIELD=VALUE, or cond={field: […]} in Python."
             )
-        shift = None
-        if guidance.classifier_scale:
-            classifier = self.trained_classifier()
-            shift = toward_label(classifier, guidance.classifier_scale, values, self.parts.device)
-            if classifier.field not in self.parts.conditioners.fields:
-                values = {key: value for key, value in values.items() if key != classifier.field}
+        guides = self.guides(guidance, values)
+        others = {each.field for each in (*guides, *self.parts.guides)} - {*self.parts.conditioners.fields}
+        values = {key: value for key, value in values.items() if key not in others}
         reading = Parameterization(config.restorer, degradation, config.observation)
         size = tile_size(self.restorer, config.restorer.tile, self.image_shape)
         call = network_call(self.restorer, config.backbone.use, reading, size, state)
         cond, null = self.parts.conditioners.pair(values, guidance, x)
-        return guided(call, cond, null, guidance, shift, config.restorer.bound)
+        restore = guided(call, cond, null, guidance)
+        if guides:
+            restore = steered(restore, guides, self.parts.degradation)
+        bound = config.restorer.bound
+        return restore if math.isinf(bound) else clipping(restore, bound)
+
+    def guides(self, guidance: Guidance, values: Values) -> list[Guiding]:
+        """What leads to these values of conditions: the pipeline's guides, and the run's classifier where asked for."""
+        found = [each for each in self.parts.guides if each.host.scale and (each.field is None or each.field in values)]
+        if guidance.classifier_scale:
+            classifier, item = self.trained_classifier(), self.parts.config.classifier
+            if classifier.field not in values:
+                hint = f"Give it: --cond {classifier.field}=VALUE."
+                raise RethawError("classifier guidance needs a label to guide to", hint)
+            host = GuideHost(scale=guidance.classifier_scale)
+            found.append(Guiding(item.use if item else "classifier", classifier, host, classifier.field))
+        return [each.toward(values, self.parts.device) for each in found]
 
     def trained_classifier(self) -> Classifier:
         """The run's classifier. Raises RethawError where it has none."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from rethaw.api import Spec, conditioner, hookimpl
+from rethaw.api import Spec, conditioner, guide, hookimpl
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,23 @@ class Encoder:
     cache: Path | None = None
 
 
+@dataclass(frozen=True)
+class ClipGuide:
+    """CLIP guidance (2112.10741, section 2.3): towards images whose embedding is near that of the user's text.
+
+    model: a folder with an image-text model of transformers (CLIP, SigLIP, …), or its name on the Hugging Face hub.
+    field: of the conditions that holds the text: --cond caption=TEXT.
+    sees: what the model is shown: the estimate of the clean image, or degraded (x_t itself) of one that was trained on
+        noisy images, as GLIDE's was.
+    download: whether the model may be fetched from the hub; otherwise it is only looked for on this machine.
+    """
+
+    model: str
+    field: str = "caption"
+    sees: Literal["estimate", "degraded"] = "estimate"
+    download: bool = False
+
+
 @hookimpl
 def rethaw_conditioners() -> list[Spec]:
     """Text as a condition."""
@@ -42,5 +59,18 @@ def rethaw_conditioners() -> list[Spec]:
             Encoder,
             target="rethaw_text.encoder:TextEncoder",
             summary="Text through any text encoder of transformers, frozen.",
+        )
+    ]
+
+
+@hookimpl
+def rethaw_guides() -> list[Spec]:
+    """Text as what results are to show."""
+    return [
+        guide(
+            "clip_guide",
+            ClipGuide,
+            target="rethaw_text.clip:ClipGuide",
+            summary="Towards a text, by any image-text model of transformers, frozen.",
         )
     ]
