@@ -34,10 +34,10 @@ TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418
 TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))  # JFIF, full range
 
 
-def jpeg_table(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
-    """libjpeg's tables for whole qualities (B,) from 1 to 100: (B, 1, 8, 8), in their dtype."""
+def jpeg_table(base: Tensor, quality: Tensor) -> Tensor:
+    """libjpeg's tables for whole qualities (B,) from 1 to 100, from that of quality 50 (8, 8): (B, 1, 8, 8)."""
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality).view(-1, 1, 1, 1)
-    return ((Constant(base).like(quality) * percent + 50) / 100).floor().clamp(1, 255)
+    return ((base * percent + 50) / 100).floor().clamp(1, 255)
 
 
 def jpeg_coded(x: Tensor, luminance: Tensor, chrominance: Tensor) -> list[Tensor]:

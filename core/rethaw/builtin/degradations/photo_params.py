@@ -86,6 +86,8 @@ class Resize:
 
     def __post_init__(self) -> None:
         check_ranges(self, "scale")
+        if len(set(self.modes)) < len(self.modes):
+            raise ValueError(f"modes names each method once, not {list(self.modes)}")
 
 
 @dataclass(frozen=True)

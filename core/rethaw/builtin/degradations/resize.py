@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethaw.api import Rng, State
 from rethaw.builtin.degradations.photo_params import Resize as Params
-from rethaw.ops import rand, separable
+from rethaw.ops import Constant, rand, separable
 
 CUBIC = -0.75  # of the bicubic kernel, as torch and OpenCV have it
 REACH = 2  # pixels on either side of a place that a kernel weighs
@@ -26,6 +26,8 @@ class Resize:
     def __init__(self, params: Params) -> None:
         self.params = params
         self.bounded = "bicubic" not in params.modes
+        self.kernels = [KERNELS[mode] for mode in params.modes if mode != "area"]
+        self.which = Constant([sum(m != "area" for m in params.modes[:i]) for i in range(len(params.modes))])
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         (low, high), modes = self.params.scale, len(self.params.modes)
@@ -62,9 +64,8 @@ class Resize:
     def of_each(self, chosen: Tensor, source: Tensor, target: Tensor, width: int, height: int) -> Tensor:
         """The matrix (B, height, width) of each image's method, from `source` pixels to `target` (B, 1, 1)."""
         modes, to = self.params.modes, torch.arange(height, device=source.device, dtype=source.dtype).view(1, -1, 1)
-        kernels = [KERNELS[mode] for mode in modes if mode in KERNELS]
-        which = torch.tensor([mode != "area" for mode in modes]).cumsum(0).sub(1).clamp_min(0).to(chosen.device)
-        found = sampled(kernels, which[chosen], to, source, target, width) if kernels else None
+        which = self.which.like(source)[chosen]
+        found = sampled(self.kernels, which, to, source, target, width) if self.kernels else None
         if "area" in modes:
             means = area(to, source, target, width)
             averaged = (chosen == modes.index("area")).view(-1, 1, 1)

@@ -158,7 +158,7 @@ class HostedComponent(Hosted):
         """(B,), at least in float32."""
         low, high = self.host.strengths
         met, at = rand(like.to(torch.promote_types(like.dtype, torch.float32)), generator, (2,)).unbind(1)
-        return (met < self.host.chance) * torch.lerp(at.new_tensor(low), at.new_tensor(high), at)
+        return (met < self.host.chance) * (low + (high - low) * at)
 
     def degrade(self, x0: Tensor, t: Tensor, state: State) -> Tensor:
         """In parts of the batch where the component needs more memory than is granted."""

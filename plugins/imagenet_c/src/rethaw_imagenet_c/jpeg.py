@@ -9,9 +9,9 @@ from rethaw.api import State
 from rethaw.ops import JPEG_CHROMINANCE, JPEG_LUMINANCE, Constant, jpeg_coded, jpeg_table
 from rethaw_imagenet_c.levels import Corruption, clip, shares
 
-QUALITY = (100, 25, 18, 15, 10, 7)
+QUALITY = torch.tensor((100.0, 25.0, 18.0, 15.0, 10.0, 7.0), dtype=torch.float64)
 TABLES = [
-    Constant(jpeg_table(base, torch.tensor(QUALITY, dtype=torch.float64)))
+    Constant(jpeg_table(torch.tensor(base, dtype=torch.float64), QUALITY))
     for base in (JPEG_LUMINANCE, JPEG_CHROMINANCE)
 ]
 
