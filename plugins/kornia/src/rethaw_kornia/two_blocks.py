@@ -31,8 +31,8 @@ def blended_svd(like: Tensor, side: Tensor) -> SVD:
     h, w = p_i.shape[1], p_j.shape[1]
     f, c = (side - below)[:, None, None], products(c_i, c_j)
     fours = torch.diag_embed((1 - f) * products(p_i, p_j)) + f.unsqueeze(-1) * c.unsqueeze(-1) * c.unsqueeze(-2)
-    s, vectors = torch.linalg.eigh(fours)
-    vectors = vectors.unsqueeze(1)
+    s, found = torch.linalg.eigh(fours)
+    vectors: Tensor = found.unsqueeze(1)
 
     def V(x: Tensor) -> Tensor:
         x = (vectors @ x.unsqueeze(-1)).view(*x.shape[:2], h, w, 2, 2).transpose(3, 4)

@@ -35,7 +35,7 @@ class Cold:
 
     steps: of the walk from the severity of the input to 0.
     state: fixed keeps the degradation's state; inferred solves for it at each step, which makes Gaussian noise DDIM;
-        drawn takes one that is drawn for the walk, for want of the true one (docs/degradations.md says when it helps).
+        drawn takes one that is drawn for the walk, for want of the true one (docs/degradations.md measures it).
     noise: standard deviation δ of white noise that is added to x_1 before the walk. It breaks the symmetry of a start
         that is one flat colour, from which nothing but its colour can be told (section 5.2: 0.002, on [-1, 1]).
     perception: of the result, the share that is the walk's end; the rest is its first estimate, as core.direct gives.
