@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+IMPORTING = ("diffusers", "spandrel", "deepinv")
 
 
 def wheel(folder: Path, to: Path, **environment: str) -> zipfile.ZipFile:
@@ -44,8 +45,9 @@ def test_extras_point_at_published_versions_at_release_and_at_the_checkout_befor
     assert "License-Expression: Apache-2.0" in metadata(built)
 
 
-def test_a_plugins_wheel_declares_its_namespace_and_what_it_needs(tmp_path: Path) -> None:
-    archive = wheel(ROOT / "plugins/kornia", tmp_path)
+@pytest.mark.parametrize("name", ["kornia", *(pytest.param(n, marks=pytest.mark.long) for n in IMPORTING)])
+def test_a_plugins_wheel_declares_its_namespace_and_what_it_needs(name: str, tmp_path: Path) -> None:
+    archive = wheel(ROOT / "plugins" / name, tmp_path)
     texts = {name.rpartition("/")[2]: archive.read(name).decode() for name in archive.namelist() if "dist-info" in name}
-    assert "kornia = rethaw_kornia.plugin" in texts["entry_points.txt"]
+    assert f"{name} = rethaw_{name}.plugin" in texts["entry_points.txt"]
     assert "Requires-Dist: rethaw<0.2,>=0.1" in texts["METADATA"]

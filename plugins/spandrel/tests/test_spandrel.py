@@ -93,10 +93,11 @@ def test_a_run_gives_what_spandrel_gives(name: str, tmp_path: Path) -> None:
         small = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
         expected = theirs(path, small)
         assert expected.std() > 0.01, "the network says nothing, so the test does not"
-        assert (loaded.restore(enlarged(small, scale)) - expected).abs().max() < 1e-5
+        assert (loaded.restore(small) - expected).abs().max() < 1e-5
+        assert (loaded.restore(enlarged(small, scale), enlarge=1) - expected).abs().max() < 1e-5
     x = torch.rand(2, 3, 35, 22, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    restored = loaded.restore(x)
-    assert restored.shape == x.shape and (loaded.restore(x[1:]) - restored[1:]).abs().max() < 1e-5
+    restored = loaded.restore(x, enlarge=1)
+    assert restored.shape == x.shape and (loaded.restore(x[1:], enlarge=1) - restored[1:]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["Compact 4", "Compact 1"])
@@ -105,7 +106,7 @@ def test_tiles_are_the_whole_picture_away_from_borders(name: str, tmp_path: Path
     path = saved(tmp_path, name)
     run = rethaw.Pipeline.load(run_of(path, tmp_path / "run"), ["restorer.tile=64"])
     small = torch.rand(1, 3, 150 // scale, 131 // scale, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    restored, whole = run.restore(enlarged(small, scale)), theirs(path, small)
+    restored, whole = run.restore(small), theirs(path, small)
     parts = tiled(run.walker.restorer, enlarged(small, scale), torch.ones(1), {}, (64, 64)).clamp(-1, 1)
     assert (restored - parts).abs().max() < 1e-5
     assert (restored - whole).abs().max() < 0.1
@@ -132,7 +133,11 @@ def test_a_network_that_enlarges_undoes_pixelation_and_others_one_step_only(tmp_
     picture = photos(tmp_path / "photos", 1) / "0.png"
     large = rethaw.Pipeline.load(run_of(saved(tmp_path, "Compact 4"), tmp_path / "large"))
     assert large.config.degradation[0].params.block_max == 4
-    large.restore(picture)
+    assert large.restore(picture).pixels.shape == (3, 128, 160) and large.restore(picture, enlarge=1).pixels.shape == (
+        3,
+        32,
+        40,
+    )
     same = rethaw.Pipeline.load(run_of(saved(tmp_path, "Compact 1"), tmp_path / "same"))
     assert same.restore(picture).pixels.shape == (3, 32, 40)
     with pytest.raises(RethawError, match=r"(?s)state is not known.*core\.direct"):
@@ -148,7 +153,7 @@ def test_a_pipeline_of_a_file_needs_no_run(tmp_path: Path) -> None:
         f"backbone: {{use: spandrel.model, path: {path}}}\n"
     )
     made, run = rethaw.Pipeline.load(tmp_path / "my.yaml"), rethaw.Pipeline.load(run_of(path, tmp_path / "run"))
-    assert torch.equal(made.restore(picture).pixels, run.restore(picture).pixels)
+    assert torch.equal(made.restore(picture).pixels, run.restore(picture, enlarge=1).pixels)
 
 
 @pytest.mark.long

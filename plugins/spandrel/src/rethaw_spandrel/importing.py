@@ -43,12 +43,13 @@ class FileImporter:
             "network": type(found.model).__name__,
             "hyperparameters": hyperparameters(found.model),
         }
-        tile = {} if found.tiling is ModelTiling.SUPPORTED else {"tile": 0}
+        size = {} if found.tiling is ModelTiling.SUPPORTED else {"tile": 0}
+        size |= {"enlarge": found.scale} if found.scale > 1 else {}
         pipeline = {
             "version": 1,
             "degradation": degradation,
             "backbone": backbone,
-            "restorer": {"prediction": "x0", "channels": found.input_channels, **tile},
+            "restorer": {"prediction": "x0", "channels": found.input_channels, **size},
             "sampler": {"use": "core.direct"},
         }
         weights = {f"model.{key}": value for key, value in found.model.state_dict().items()}
@@ -62,7 +63,7 @@ def undoes(found: Described) -> tuple[dict[str, Any], str]:
     if found.scale > 1:
         return (
             {"use": "kornia.pixelate", "block_max": found.scale},
-            f"it enlarges {found.scale} times; give it pictures of the full size, each pixel a square of that side",
+            f"it enlarges {found.scale} times; --enlarge 1 is for pictures that are as large already",
         )
     return (
         {"use": "spandrel.unknown"},
