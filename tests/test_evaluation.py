@@ -17,7 +17,7 @@ import rethaw
 from rethaw.api import Figure, RethawError, figure
 from rethaw.cli.main import app
 from rethaw.config.model import Consistency
-from rethaw.engine.evaluation import evaluate as engine
+from rethaw.engine.evaluation import subjects
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.evaluation.grid import grid
 from rethaw.engine.evaluation.metrics import measuring
@@ -88,7 +88,7 @@ def test_images_are_degraded_once_and_restored_together(
     rows = grid(blur.walker, ["core.direct", "core.naive", "core.cold"], [2, 3])
     together = evaluate(blur.walker, files, rows)
     assert counts == [5, 3], "one batch for each size"
-    monkeypatch.setattr(engine, "PIXELS", 1)
+    monkeypatch.setattr(subjects, "PIXELS", 1)
     single = evaluate(blur.walker, files, rows)
     assert counts[2:] == [1] * 8
     for name, values in together.rows.items():
