@@ -17,6 +17,7 @@ import rethaw
 from rethaw.api import Figure, RethawError, figure
 from rethaw.cli.main import app
 from rethaw.config.model import Consistency
+from rethaw.engine.evaluation import evaluate as engine
 from rethaw.engine.evaluation import subjects
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.evaluation.grid import grid
@@ -285,11 +286,11 @@ def test_an_interruption_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyP
     take = engine.Evaluation.take
     calls: list[int] = []
 
-    def stopped(self: Any, clean: torch.Tensor) -> None:
+    def stopped(self: Any, clean: torch.Tensor, fields: Any) -> None:
         calls.append(len(clean))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        take(self, clean)
+        take(self, clean, fields)
 
     monkeypatch.setattr(engine.Evaluation, "take", stopped)
     done = CliRunner().invoke(app, ["evaluate", "blur", "--data", "photos"])
