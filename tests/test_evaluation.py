@@ -18,6 +18,7 @@ from rethaw.api import Figure, RethawError, figure
 from rethaw.cli.main import app
 from rethaw.config.model import Consistency
 from rethaw.engine.evaluation import evaluate as engine
+from rethaw.engine.evaluation import subjects
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.evaluation.grid import grid
 from rethaw.engine.evaluation.metrics import measuring
@@ -88,7 +89,7 @@ def test_images_are_degraded_once_and_restored_together(
     rows = grid(blur.walker, ["core.direct", "core.naive", "core.cold"], [2, 3])
     together = evaluate(blur.walker, files, rows)
     assert counts == [5, 3], "one batch for each size"
-    monkeypatch.setattr(engine, "PIXELS", 1)
+    monkeypatch.setattr(subjects, "PIXELS", 1)
     single = evaluate(blur.walker, files, rows)
     assert counts[2:] == [1] * 8
     for name, values in together.rows.items():
@@ -285,11 +286,11 @@ def test_an_interruption_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyP
     take = engine.Evaluation.take
     calls: list[int] = []
 
-    def stopped(self: Any, clean: torch.Tensor) -> None:
+    def stopped(self: Any, clean: torch.Tensor, fields: Any) -> None:
         calls.append(len(clean))
         if len(calls) == 2:
             raise KeyboardInterrupt
-        take(self, clean)
+        take(self, clean, fields)
 
     monkeypatch.setattr(engine.Evaluation, "take", stopped)
     done = CliRunner().invoke(app, ["evaluate", "blur", "--data", "photos"])

@@ -39,7 +39,7 @@ def fit(degradation: Hosted, ratio: int, channels: int) -> Fit:
     """The severity that stands for squares of so many pixels, found on a picture of random squares and dots."""
     side = SQUARES * ratio
     x0 = rand(torch.empty(1, channels, side, side), generators(0, 1)) * 2 - 1
-    y, state = repeated(F.avg_pool2d(x0, ratio), ratio), degradation.draw(x0, generators(0, 1))
+    y, state = repeated(F.avg_pool2d(x0, ratio), ratio), degradation.stand_in(x0)
     low, high, best = 0.0, 1.0, Fit(1.0, float("inf"))
     for _ in range(ROUNDS):
         t = torch.linspace(low, high, TRIALS)
