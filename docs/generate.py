@@ -31,6 +31,7 @@ FIRST_PARTY = (
     "diffusers",
     "spandrel",
     "deepinv",
+    "pyiqa",
 )
 
 

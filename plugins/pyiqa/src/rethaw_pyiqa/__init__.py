@@ -1,0 +1,1 @@
+"""No-reference metrics of pyiqa for rethaw."""
