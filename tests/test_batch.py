@@ -137,7 +137,14 @@ def test_a_report_says_all_that_made_the_picture(work: Path, tmp_path: Path) -> 
     words = ("--sampler", "{use: core.cold, noise: 0.01}", "--steps", "2", "--seed", "5", "--severity", "0.5")
     command("restore", work / "run", work / "photos" / "0.png", *words, "--out", "out", cwd=tmp_path)
     report = report_of(tmp_path / "out")
-    assert report["sampler"] == {"id": "cold", "use": "core.cold", "steps": 2, "state": "fixed", "noise": 0.01}
+    assert report["sampler"] == {
+        "id": "cold",
+        "use": "core.cold",
+        "steps": 2,
+        "state": "fixed",
+        "noise": 0.01,
+        "perception": 1.0,
+    }
     assert (report["seed"], report["severity"]) == (5, 0.5) and report["rethaw"] == rethaw.__version__
     assert {"measurement", "consistency", "guidance", "conditions", "torch", "plugins"} <= report.keys()
     command("restore", work / "run", work / "photos" / "0.png", "sampler.noise=0.02", "--out", "over", cwd=tmp_path)

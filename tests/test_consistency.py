@@ -296,7 +296,7 @@ def test_the_inverse_is_refused_where_there_is_none(run: Any, tmp_path: Path) ->
 
 def test_a_measurement_has_all_host_keys_of_both_sorts() -> None:
     names = {f.name for f in dataclasses.fields(MeasurementHost)}
-    assert names == {"id", "span", "schedule", "levels", "bits", "noise"}
+    assert names == {"id", "span", "schedule", "levels", "chance", "strengths", "bits", "noise"}
     schema = json_schema(Registry())
     assert schema["properties"]["measurement"]["$ref"] == "#/$defs/measurement"
     (mask,) = (shape for shape in schema["$defs"]["measurement"]["anyOf"] if shape.get("title") == "core.mask")

@@ -58,10 +58,11 @@ def test_singular_vectors_are_orthogonal_and_give_the_adjoint(case: Any) -> None
     d, x, y, t = made(case), images(), images(seed=5), torch.tensor([0.15, 0.6, 1.0], dtype=torch.float64)
     state = d.draw(x, generators(1, 3))
     U, Ut, V, Vt, s = d.svd(x, t, state)
-    assert (s >= 0).all() and s.expand_as(x).shape == x.shape
+    z = Ut(x)  # along the singular vectors, as many numbers as the image has
+    assert (s >= 0).all() and s.expand_as(z).shape == z.shape and z.numel() == x.numel()
     for there, back in ((U, Ut), (V, Vt)):
-        assert (back(there(x)) - x).abs().max() <= 1e-10
-        assert ((there(x) * y).sum() - (x * back(y)).sum()).abs() <= 1e-9
+        assert (back(there(z)) - z).abs().max() <= 1e-10 and (there(back(x)) - x).abs().max() <= 1e-10
+        assert ((there(z) * y).sum() - (z * back(y)).sum()).abs() <= 1e-9
     assert (V(s * Ut(y)) - d.adjoint(y, t, state)).abs().max() <= 1e-10
 
 

@@ -511,7 +511,7 @@ def test_allow_and_require_that_are_met() -> None:
         ("sampler", "kornia.pixelate", "kornia.pixelate is a degradation, not a sampler"),
         ("backbone", "kornia.zzzz", "kornia has no backbone at all"),
         ("degradation", "zzzz.zzzz", "no installed plugin is named 'zzzz'"),
-        ("degradation", "", "core has: blend, cumulative_mask, desaturate"),
+        ("degradation", "", "core has: additive_noise, blend, chain, cumulative_mask, desaturate"),
     ],
 )
 def test_names_that_are_not_there(kind: str, name: str, told: str) -> None:

@@ -68,7 +68,10 @@ class Step(NamedTuple):
 
 
 class SVD(NamedTuple):
-    """Singular value decomposition of the linear part A = U diag(s) Vᵀ, as functions on batches of images."""
+    """Singular value decomposition of the linear part A = U diag(s) Vᵀ, as functions on batches of images.
+
+    Ut and Vt give numbers along the singular vectors, as many as an image has, in any shape that s broadcasts to.
+    """
 
     U: Any
     Ut: Any

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rethaw_diffusers.plugin import UNet as Params
 
 
+MODEL: Any = UNet2DModel  # whose types tell less than it has
 SMALL = {
     "block_out_channels": (32, 64, 128),
     "down_block_types": ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
@@ -69,16 +70,15 @@ def image_shape(config: Any) -> tuple[int, ...]:
     return (int(config.in_channels), int(height), int(width)) if size else ()
 
 
-def fresh(config: Mapping[str, Any]) -> UNet2DModel:
+def fresh(config: Mapping[str, Any]) -> Any:
     """A network with random weights. Raises RethawError for a config that describes none."""
     try:
-        made: UNet2DModel = UNet2DModel.from_config(dict(config))
+        return MODEL.from_config(dict(config))
     except Exception as error:
         raise RethawError(f"config describes no UNet2DModel: {described(error)}", "It is as in config.json.") from error
-    return made
 
 
-def trained(folder: Path) -> UNet2DModel:
+def trained(folder: Path) -> Any:
     """The network of a folder with its weights; nothing of the folder is run, and nothing is downloaded."""
     fresh(network_config(folder))
     pickles = check_weights(folder)
@@ -86,15 +86,14 @@ def trained(folder: Path) -> UNet2DModel:
         read_weights(file)
     how = {"local_files_only": True, "use_safetensors": not pickles, "torch_dtype": torch.float32}
     try:
-        found, how_it_went = UNet2DModel.from_pretrained(folder, output_loading_info=True, **how)
+        found, how_it_went = MODEL.from_pretrained(folder, output_loading_info=True, **how)
     except Exception as error:
         raise RethawError(
             f"the weights in {folder} cannot be loaded: {described(error)}", "Copy the whole folder anew."
         ) from error
     if wrong := [key for what in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in how_it_went[what]]:
         raise RethawError(f"the weights in {folder} are not those of its config.json: {wrong[0]} and perhaps others")
-    network: UNet2DModel = found
-    return network
+    return found
 
 
 def described(error: Exception) -> str:

@@ -130,7 +130,7 @@ SPECS: list[Spec] = [
         "pigdm",
         PiGDM,
         target=f"{AT}.pigdm:PiGDM",
-        summary="From a linear measurement, guided by its pseudo-inverse through the restorer (ΠGDM).",
+        summary="From a linear measurement, guided by its pseudo-inverse (ΠGDM).",
     ),
     sampler("repaint", RePaint, target=f"{AT}.repaint:RePaint", summary="Inpainting with resampling (RePaint)."),
 ]
