@@ -109,6 +109,7 @@ def test_mistakes(degradation: str, metric: str, item: str | None, told: str) ->
         calibrated(degradation, metric, item)
 
 
+@pytest.mark.long
 def test_the_command(tmp_path: Path) -> None:
     recipe(tmp_path, photos(tmp_path / "photos"), "{id: blur, use: kornia.gaussian_blur}")
     (tmp_path / "sub").mkdir()

@@ -35,8 +35,15 @@ on_each_device = pytest.mark.parametrize(
 @on_each_device
 def test_the_contract(case: Any, device: str) -> None:
     degradation = made(case)
-    for check in CHECKS.keys() - EXCEPTIONS.get(case[0], set()):
+    for check in CHECKS.keys() - EXCEPTIONS.get(case[0], set()) - {"compiles"}:
         run_check(check, degradation, device)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", APART, ids=degradation_id)
+def test_what_says_so_compiles_to_one_graph(case: Any) -> None:
+    if "compiles" not in EXCEPTIONS.get(case[0], set()):
+        run_check("compiles", made(case))
 
 
 @pytest.mark.parametrize("name", EXCEPTIONS)

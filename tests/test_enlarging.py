@@ -88,6 +88,7 @@ def test_files_of_every_kind_become_larger_and_stay_what_they_are(work: Path, tm
         assert large.hidden is not None and torch.equal(large.hidden, enlarged(given, 3).hidden)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_the_command_and_python_agree_and_the_pipelines_ratio_is_the_default(work: Path, tmp_path: Path) -> None:
     small("RGB", tmp_path / "a.png")
     words = ("restore", work / "run", "a.png", "--no-strip")

@@ -269,6 +269,7 @@ def test_classifier_guidance_is_refused_by_name_where_the_degradation_is_not_gau
         )
 
 
+@pytest.mark.long
 def test_any_timm_classifier_can_lead(labelled: Path) -> None:
     run = labelled / "timm"
     rethaw.Pipeline.from_yaml(labelled / "small.yaml", ["train.steps=1"]).train(run)

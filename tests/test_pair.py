@@ -210,6 +210,7 @@ def test_a_training_meets_each_image_with_its_own_partner(tmp_path: Path) -> Non
 LONG = pytest.mark.long
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", ["", *(pytest.param(x, marks=LONG) for x in ("train.workers=2", "train.unfold={}"))])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(more: str, work: Path, tmp_path: Path) -> None:
     def pipeline() -> rethaw.Pipeline:
@@ -288,6 +289,7 @@ def test_every_sampler_restores_a_file_or_says_why_not(work: Path) -> None:
 SAMPLERS = ("direct", "naive", "cold", "renoise", "ddim", "flow", "edm", "dpm_solver")
 
 
+@pytest.mark.long
 def test_commands_without_a_partner_are_refused_in_words(work: Path) -> None:
     clean, degraded = work / "pairs/clean/0.png", work / "pairs/degraded/0.png"
     for words, message in (

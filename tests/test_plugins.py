@@ -443,6 +443,7 @@ def test_parts_of_the_same_name_in_two_plugins_are_told_apart(site: Site) -> Non
 # --- policy -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_block_keeps_a_plugin_out_by_every_way(tmp_path: Path) -> None:
     path = pipeline(tmp_path, "kornia.pixelate")
     for words, env in (

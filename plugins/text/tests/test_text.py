@@ -246,6 +246,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("known", KNOWN)
 @pytest.mark.parametrize("files", CODE)
 def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked(
