@@ -67,6 +67,8 @@ def drawn(title: str) -> str | None:
         images = row(name, PHOTO, list(SEVERITIES), 0)
     except RethawError:
         return None
+    if not images:
+        return None
     strip = pictures.strip(images, [f"t = {t:g}" for t in SEVERITIES], title=name)
     with mkdocs_gen_files.open(f"reference/components/{name}.png", "wb") as file:
         strip.save(file, "PNG")

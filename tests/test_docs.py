@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 SMALL = ["train.steps=2", "train.batch_size=2", "backbone.width=8", "data.size=16"]
 
-WITHOUT_PICTURE = {"core.mixture", "core.chain"}
+WITHOUT_PICTURE = {"core.mixture", "core.chain", "core.pair"}
 """Degradations that need something to be told before they can be drawn."""
 
 
