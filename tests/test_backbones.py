@@ -35,6 +35,7 @@ TestContract = backbone_tests(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("params", FORMS, ids=["default", "adm"])
 def test_it_learns_on_photographs(params: dict[str, Any]) -> None:
     before, after = falls("core.unet", params)
@@ -100,6 +101,7 @@ def test_attention_at_a_level_that_is_not_there_is_refused() -> None:
         rethaw.build("backbone", "core.unet", Context(3, 3), attention=[2])
 
 
+@pytest.mark.long
 def test_backbones_lists_sizes_and_costs(tmp_path: Path) -> None:
     rows = json.loads(command("backbones", "core", "--size", 32, "--json", cwd=tmp_path).stdout)
     (row,) = (row for row in rows if row["name"] == "core.unet")

@@ -62,6 +62,7 @@ def test_noise_has_the_closed_form(process: str) -> None:
     assert found.uneven[1] < 0.02 < found.uneven[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", ["core.rmse", "ssim"])
 @pytest.mark.parametrize("use", ["kornia.gaussian_blur", "core.desaturate", "imagenet_c.fog", "core.mask"])
 def test_steps_become_even_and_schedules_monotone(use: str, metric: str) -> None:

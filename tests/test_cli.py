@@ -191,6 +191,7 @@ def test_mistakes_are_one_message_and_exit_code_2(work: Path, words: list[str], 
     assert not done.stdout
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_the_run_as_it_was(work: Path) -> None:
     """A file size limit stands in for a full disk: the checkpoint before it stays whole."""
     import resource
@@ -249,6 +250,7 @@ def test_every_result_has_a_name_of_its_own() -> None:
     assert names[0] == "a" and len(set(written)) == len(written)
 
 
+@pytest.mark.long
 def test_a_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")

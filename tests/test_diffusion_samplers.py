@@ -426,6 +426,7 @@ class Shrinking(torch.nn.Module):
         return x * noise().coefficients(t)[0].view(-1, 1, 1, 1)
 
 
+@pytest.mark.long
 def test_a_pipeline_encodes_an_image_and_gives_it_back() -> None:
     from rethaw.config import load_text
     from rethaw.engine.restorer.network import Restorer

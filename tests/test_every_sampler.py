@@ -75,6 +75,7 @@ def stations(sampler: Any, x0: Tensor, seed: int = 5) -> list[Any]:
     return list(sampler.trajectory(restore, x, severities, degradation, state, generators(seed, len(x)), observation))
 
 
+@pytest.mark.long
 @EVERY
 def test_an_image_does_not_depend_on_its_batch(name: str, params: dict[str, Any]) -> None:
     x0 = images(4, height=12, width=12, dtype=torch.float32)

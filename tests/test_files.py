@@ -27,6 +27,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_is_told_as_such(tmp_path: Path, writer: str) -> None:
     """The system's own limit on the size of a file stands for the disk: writing fails in the same places."""

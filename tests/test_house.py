@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +136,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def watching(ways: Ways) -> Iterator[None]:
+    """Calls are told to `ways`; nothing that other tests left behind is finalised meanwhile, which could end that."""
+    gc.collect()
+    gc.disable()
+    sys.setprofile(ways)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+
+
 def test_an_image_crosses_the_files_that_the_page_lists(run: Path) -> None:
     listed = {row[0].strip("`") for row in rows("One image's way through `rethaw restore`")}
     pipeline, ways = rethaw.Pipeline.load(run / "run"), Ways()
-    sys.setprofile(ways)
-    try:
+    with watching(ways):
         pipeline.restore(run / "photos" / "0.png").save(run / "restored.png")
-    finally:
-        sys.setprofile(None)
     ends = {"cli/restore.py", "images/read.py", "images/write.py"}  # before the first tensor, and where it is a file
     assert counted(ways.files) - {"images/picture.py", "images/accept.py"} <= listed
     assert listed - ends <= ways.files and len(listed) <= 12
@@ -155,11 +167,8 @@ def test_a_training_step_crosses_the_files_that_the_page_lists(run: Path, monkey
     ways, advance = Ways(), Trainer.advance
 
     def watched(self: Trainer, batches: Any) -> None:
-        sys.setprofile(ways)
-        try:
+        with watching(ways):
             advance(self, batches)
-        finally:
-            sys.setprofile(None)
 
     monkeypatch.setattr(Trainer, "advance", watched)
     rethaw.Pipeline.from_yaml(run / "small.yaml").train(run / "again")

@@ -229,6 +229,7 @@ def test_cut_weights_are_refused_in_words(work: Path, tmp_path: Path, share: flo
 # --- at the same time --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_signal_to_the_whole_process_group_saves(work: Path, tmp_path: Path) -> None:
     """As schedulers send it: the workers that load images get it too."""
     code = (

@@ -209,6 +209,7 @@ def test_flat_pictures_of_usual_size_are_read(tmp_path: Path) -> None:
         assert read_image(tmp_path / f"a{ending}", 1).pixels.shape == (1, 3000, 4000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "ending"), [("RGB", ".png"), ("RGBA", ".png"), ("L", ".tif"), ("I;16", ".png"), ("RGB", ".jpg")]
 )
