@@ -152,8 +152,9 @@ def watching(ways: Ways) -> Iterator[None]:
 def test_an_image_crosses_the_files_that_the_page_lists(run: Path) -> None:
     listed = {row[0].strip("`") for row in rows("One image's way through `rethaw restore`")}
     pipeline, ways = rethaw.Pipeline.load(run / "run"), Ways()
-    with watching(ways):
-        pipeline.restore(run / "photos" / "0.png").save(run / "restored.png")
+    for _ in range(3):  # what another test left behind may end a watch; the way is the same each time
+        with watching(ways):
+            pipeline.restore(run / "photos" / "0.png").save(run / "restored.png")
     ends = {"cli/restore.py", "images/read.py", "images/write.py"}  # before the first tensor, and where it is a file
     assert counted(ways.files) - {"images/picture.py", "images/accept.py"} <= listed
     assert listed - ends <= ways.files and len(listed) <= 12
