@@ -74,16 +74,8 @@ def restore(
     from rethaw.images import search_images
 
     drawn = state == ["drawn"]
-    if degrade and state and not drawn:
-        raise RethawError(
-            "--state goes with images that are degraded already; --degrade draws a state of its own",
-            "Leave out one of the two.",
-        )
-    if degrade and enlarge:
-        raise RethawError(
-            "--enlarge goes with small pictures; --degrade takes clean ones, as large as they shall be",
-            "Leave out one of the two.",
-        )
+    if degrade:
+        check_clean(known_state=bool(state) and not drawn, enlarge=bool(enlarge))
     images, overrides = without_overrides(images)
     loaded = Pipeline.load(run, [*overrides, *measured.overrides(), *sampling.guides()], device=device).walker
     walker = loaded.restoring
@@ -108,6 +100,20 @@ def restore(
     rows = {"images": [*earlier_rows(folder / "report.json", there, content), *report.images], "failed": report.failed}
     write_json(folder / "report.json", {**content, **rows})
     conclude(report, folder, len(files), len(files) - len(left))
+
+
+def check_clean(known_state: bool, enlarge: bool) -> None:
+    """Raises RethawError for options that do not go with clean images."""
+    if known_state:
+        raise RethawError(
+            "--state goes with images that are degraded already; --degrade draws a state of its own",
+            "Leave out one of the two.",
+        )
+    if enlarge:
+        raise RethawError(
+            "--enlarge goes with small pictures; --degrade takes clean ones, as large as they shall be",
+            "Leave out one of the two.",
+        )
 
 
 def earlier_rows(path: Path, there: Collection[str], content: Mapping[str, Any]) -> list[dict[str, Any]]:

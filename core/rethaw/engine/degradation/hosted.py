@@ -114,6 +114,7 @@ class HostedComponent(Hosted):
             setattr(self, key, bool(trait(key)))
         self.unit = tuple(traits["range"]) == (0.0, 1.0)
         self.warp, self.stairs = severity_map(host), (host.span, host.schedule, self.levels)
+        self.settled = level_ends(host, self.levels)
         self.offer()
 
     def offer(self) -> None:
@@ -144,7 +145,7 @@ class HostedComponent(Hosted):
         return u * state[STRENGTH].to(u.dtype) if self.host.varies and state and STRENGTH in state else u
 
     def settle(self, t: Tensor) -> Tensor:
-        return settled(t, *self.stairs)
+        return t if self.settled is None else self.settled(t)
 
     def draw(self, like: Tensor, generator: Rng) -> State:
         self.check_channels(like)
@@ -247,8 +248,7 @@ def severity_map(host: DegradationHost) -> Warp | None:
     """The function t → u of the host keys; None where u = t."""
     if (host.span, host.schedule, host.levels) == ((0.0, 1.0), "linear", None):
         return None
-    span, levels = host.span, host.levels
-    bend = WARPS[host.schedule] if isinstance(host.schedule, str) else through(host.schedule)
+    span, levels, bend = host.span, host.levels, schedule_map(host)
 
     def warp(t: Tensor) -> Tensor:
         u = bend(share(t, span))
@@ -257,17 +257,18 @@ def severity_map(host: DegradationHost) -> Warp | None:
     return warp
 
 
-def settled(t: Tensor, span: tuple[float, float], schedule: str | Knots, levels: int | None) -> Tensor:
-    """t (B,), moved up to the end of its level on the stairs that the host keys make of D."""
+def level_ends(host: DegradationHost, levels: int | None) -> Warp | None:
+    """The function that moves t up to the end of its level; None where D has no levels."""
     if levels is None:
-        return t
-    if isinstance(schedule, str):
-        bend, back = WARPS[schedule], UNWARPED[schedule]
-    else:
-        bend, back = through(schedule), through(tuple((u, t) for t, u in schedule))
-    a, b = span
-    found: Tensor = a + (b - a) * back(level(bend(share(t, span)), levels) / levels)
-    return found
+        return None
+    (a, b), schedule, bend = host.span, host.schedule, schedule_map(host)
+    back = UNWARPED[schedule] if isinstance(schedule, str) else through(tuple((u, t) for t, u in schedule))
+    return lambda t: a + (b - a) * back(level(bend(share(t, (a, b))), levels) / levels)
+
+
+def schedule_map(host: DegradationHost) -> Warp:
+    """How the schedule bends the share of the span."""
+    return WARPS[host.schedule] if isinstance(host.schedule, str) else through(host.schedule)
 
 
 def share(t: Tensor, span: tuple[float, float]) -> Tensor:
