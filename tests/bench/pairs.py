@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-import rethaw
 from rethaw.config.components import parse_component
 from rethaw.engine.evaluation.evaluate import Contestant, evaluate
 from rethaw.engine.evaluation.grid import grid
@@ -28,10 +26,11 @@ from rethaw.engine.evaluation.subjects import subjects
 from rethaw.engine.sampling.walking import Walker
 from rethaw.files import write_text
 from rethaw.images import find_images, some
+from tests.bench.perception import trained
 
 PIPELINE = """
 version: 1
-data: {{use: core.pairs, path: {pairs}/train, size: 32}}
+data: {{use: core.pairs, path: {data}/train, size: 32}}
 degradation: {{use: core.pair}}
 backbone: {{use: core.unet}}
 restorer: {{prediction: residual}}
@@ -73,17 +72,6 @@ def make_pairs(source: Path, folder: Path, count: int) -> None:
     write_text(folder / "done", f"{count}\n")
 
 
-def trained(folder: Path, pairs: Path, overrides: Sequence[str]) -> Walker:
-    """The pipeline, trained into the folder or loaded from it."""
-    if not (folder / "done").exists():
-        write_text(folder / "pipeline.yaml", PIPELINE.format(pairs=pairs))
-        began, pipeline = time.process_time(), rethaw.Pipeline.from_yaml(folder / "pipeline.yaml", overrides)
-        if not pipeline.train(folder, resume=(folder / "checkpoint.pt").is_file()).finished:
-            raise SystemExit("stopped; the same command goes on")
-        write_text(folder / "done", f"{(time.process_time() - began) / 60:.1f} CPU minutes\n")
-    return rethaw.Pipeline.load(folder).walker
-
-
 def contestants(name: str, walker: Walker, sampler: str) -> dict[str, Contestant]:
     """One step, and the walks."""
     given = {"state": "inferred"} if sampler == "core.cold" else {}
@@ -107,7 +95,7 @@ def main() -> None:
     walkers, given = {}, dict[str, Contestant]()
     for name in [options.only] if options.only else TRAININGS:
         own, sampler = TRAININGS[name]
-        walkers[name] = trained(out / name, out, [*own, *options.overrides])
+        walkers[name] = trained(out / name, out, [*own, *options.overrides], PIPELINE).walker
         given |= contestants(name, walkers[name], sampler)
     first, skipped = next(iter(walkers.values())), list[str]()
     report = evaluate(first, subjects(first.parts, [out / "val"], skipped), given)
