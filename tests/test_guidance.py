@@ -153,6 +153,16 @@ def test_the_gradient_is_that_of_log_p_in_closed_form() -> None:
     assert (mean + moved - conditional).abs().max() < 1e-8
 
 
+def test_a_classifier_too_is_shown_the_severity_of_the_level() -> None:
+    noise = rethaw.build("degradation", "core.gaussian_noise", alpha_bar="cosine", levels=4)
+    seen: list[torch.Tensor] = []
+    network = Blobs(images(1)[0])
+    network.forward = lambda x, t: (seen.append(t), x.flatten(1)[:, :2])[1]  # type: ignore[method-assign,func-returns-value]
+    params = type("Params", (), {"field": "label", "classes": ("plus", "minus")})
+    Classifier(network, noise, params)(images(3), torch.tensor([0.1, 0.5, 0.51], dtype=torch.float64))
+    assert seen[0].tolist() == [0.25, 0.5, 0.75]
+
+
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of light and dark pictures by class, with a run on noise (no conditioner) and one on a mask."""

@@ -8,7 +8,7 @@ the mean and the covariance of their patches' descriptions; the figure is a dist
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,11 +58,16 @@ class Niqe:
                 f"Give it a smaller patch, such as {{use: core.niqe, pristine: {self.folder}, patch: 16}}.",
             )
         images = restored.cpu() if restored.device.type == "mps" else restored  # which has no double precision
-        found = distance(gaussian(describe(images, self.patch)[0]), pristine(self.folder, self.patch, self.count))
+        found = distance(gaussian(describe(images, self.patch)[0]), self.clean)
         judged = found.isfinite()
         self.total += float(found[judged].sum())
         self.images += int(judged.sum())
         self.flat += int((~judged).sum())
+
+    @cached_property
+    def clean(self) -> Gaussian:
+        """What clean pictures have in common; the folder is looked through once."""
+        return pristine(self.folder, self.patch, self.count)
 
     def compute(self) -> float:
         return self.total / self.images if self.images else float("nan")

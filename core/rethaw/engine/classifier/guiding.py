@@ -25,7 +25,8 @@ class Classifier(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_t (B, C, H, W) = α x0 + σ z at t (B,) → (B, classes)."""
         α, σ = self.degradation.coefficients(t)
-        logits: Tensor = self.network(x_t / per_image((α.square() + σ.square()).sqrt(), x_t), t)
+        unit = x_t / per_image((α.square() + σ.square()).sqrt(), x_t)
+        logits: Tensor = self.network(unit, self.degradation.settle(t))
         return logits.log_softmax(1)
 
     def indices(self, labels: Sequence[Any], device: torch.device) -> Tensor:
