@@ -76,6 +76,8 @@ def test_what_is_set_is_in_the_yaml_and_nothing_else(studio: Studio) -> None:
 def test_uploads_are_bounded_and_refused_in_words(work: Path) -> None:
     assert max(upload(str(work / "photos" / "0.png")).shape) == SIDE
     assert upload(str(work / "photos" / "0.png"), channels=1).shape[0] == 1
+    Image.new("RGB", (3000, 2)).save(work / "wire.png")
+    assert upload(str(work / "wire.png")).shape == (3, 1, SIDE)
     with pytest.raises(RethawError, match=r"10000 × 10000 pixels are too many"):
         upload(str(work / "huge.png"))
     with pytest.raises(RethawError, match=r"no image that can be read|damaged"):

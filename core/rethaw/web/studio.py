@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from rethaw.api import RethawError
 from rethaw.config import load_text
@@ -17,7 +16,7 @@ from rethaw.engine.pipeline import Pipeline
 from rethaw.images import read_image
 from rethaw.images.opening import explained, opened
 from rethaw.ops import expand, generators
-from rethaw.pictures import testcard
+from rethaw.pictures import reduced, testcard
 from rethaw.registry import Registry
 from rethaw.web.controls import component, default, pipeline_text
 
@@ -106,7 +105,5 @@ def upload(path: str | None, channels: int = 3) -> Tensor:
         if width * height > PIXELS:
             raise RethawError(f"{width} × {height} pixels are too many for this page", "Make it smaller first.")
         x = read_image(Path(path), channels).pixels
-    factor = SIDE / max(x.shape[-2:])
-    if factor < 1:
-        x = F.interpolate(x[None], scale_factor=factor, mode="bicubic", antialias=True)[0].clamp(-1, 1)
+    x = reduced(x, SIDE).clamp(-1, 1)
     return x.mean(0, keepdim=True) if channels == 1 and x.shape[0] != 1 else x
